@@ -1,0 +1,120 @@
+package dcs
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// The outcomes that callers branch on. Everything else that a Backend returns is
+// treated as "the request was not made" (for example a malformed key).
+var (
+	// ErrConflict: the store answered, and a condition did not hold. Nothing was written.
+	ErrConflict = errors.New("condition does not hold")
+	// ErrUnknown: the fate of the request is unknown; it may have happened, or may still happen.
+	ErrUnknown = errors.New("outcome unknown")
+	// ErrUnavailable: the store did not serve the request, and it certainly had no effect.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrSessionLost: the session has ended; this is final, open another.
+	ErrSessionLost = errors.New("session lost")
+)
+
+// Version identifies one write of the store. Zero means "none".
+type Version int64
+
+// Incarnation identifies one life of a key: from its creation to its deletion. A key that was deleted
+// and created again has another incarnation, even under the same name, value and session.
+type Incarnation struct {
+	Key     string
+	Created Version
+}
+
+// Entry is a key as the store holds it.
+type Entry struct {
+	Key     string
+	Value   []byte
+	Version Version // of the last write of this key
+	Created Version // of the write that created this life of the key
+	Session string  // the session that the key lives with, or ""
+}
+
+// Incarnation names the life of the key that e was read from.
+func (e Entry) Incarnation() Incarnation { return Incarnation{Key: e.Key, Created: e.Created} }
+
+// Cond is one comparison of a transaction. The zero value of each field but Key means "any".
+type Cond struct {
+	Key     string
+	Absent  bool    // the key must not exist; the fields below must be zero
+	Version Version // its last write
+	Created Version // its incarnation
+	Session string  // the session it is bound to
+	Value   []byte  // its value (nil: any)
+}
+
+// Write is one change of a transaction: a put, or a deletion of a key that may be absent.
+type Write struct {
+	Key     string
+	Value   []byte
+	Delete  bool
+	Session Session // the key ends with this session; nil: it stays, unbound
+}
+
+// Txn is applied as one: every condition holds and every write happens, or nothing does.
+// Without writes it is a linearizable comparison. Keys of Do are distinct.
+type Txn struct {
+	If []Cond
+	Do []Write
+}
+
+// Applied is the store's word on a request that it carried out.
+type Applied struct {
+	Version Version // of this transaction's writes, as entries will show it; without writes, of the comparison
+}
+
+// Snapshot is the answer of a Read: one moment of the store where it can give one.
+type Snapshot struct {
+	Entries []Entry // sorted by key
+	Version Version // everything up to here is included; 0 where the store has no such number
+	StoreID string  // identity of the store, "" where it has none: another value means another store
+}
+
+// Hint says that something below the watched prefix has changed.
+type Hint struct {
+	Key     string  // which key; "" means: anything may have changed
+	Version Version // of the change, 0 if not known
+}
+
+// Backend is the whole of what a store has to offer; package dcs builds the rest on it.
+//
+// Every method honours its context, is safe for concurrent use, and reports a request whose fate it does
+// not know as ErrUnknown, never as ErrConflict. Errors wrap one of the Err values of this package.
+type Backend interface {
+	// Read returns every key below prefix, and sees all writes that finished before the call (linearizable).
+	Read(ctx context.Context, prefix string) (Snapshot, error)
+	// Apply carries out tx.
+	Apply(ctx context.Context, tx Txn) (Applied, error)
+	// OpenSession starts a session that ends by itself if it is not kept alive for TTL().
+	OpenSession(ctx context.Context, ttl time.Duration) (Session, error)
+	// Watch sends a hint for each change below prefix that happened after the call returned; hints may be merged
+	// but not lost. The channel is closed when the watch is lost or ctx is done: read again, then watch again.
+	Watch(ctx context.Context, prefix string) (<-chan Hint, error)
+	// Close ends background work. Sessions that are still open are left to expire.
+	Close() error
+}
+
+// Session is a lease on keys: they are deleted with it. It ends when it was not kept alive for TTL, when it is
+// closed, and, on some stores, early.
+type Session interface {
+	ID() string
+	// TTL is what the store granted. The session does not end by itself before TTL has passed since
+	// the moment before the last successful KeepAlive (or Confirm, or the opening) was called.
+	TTL() time.Duration
+	// KeepAlive prolongs the session once. Nothing else may prolong it behind the caller's back.
+	// It returns the version that the store had reached (0 where it does not say).
+	KeepAlive(ctx context.Context) (Version, error)
+	// Confirm prolongs the session and then applies tx such that success proves both: that this session was
+	// prolonged by the store's present leadership, and that tx's conditions held after that.
+	Confirm(ctx context.Context, tx Txn) (Applied, error)
+	// Close ends the session now; its keys are deleted.
+	Close(ctx context.Context) error
+}

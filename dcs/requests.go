@@ -1,0 +1,57 @@
+package dcs
+
+import "time"
+
+// Alive is the answer to a KeepAlive.
+type Alive struct {
+	Session string        // id of the session that our member key lives with
+	TTL     time.Duration // the smaller of asked and granted: what authority may be counted from (safety 1.3)
+	Version Version       // that the store had reached, 0 if it does not say: newer than our Cluster means "read again"
+	Opened  bool          // the session is new (first call, another ttl, or the old one was lost)
+}
+
+// KeepAlive asks to prolong this node's session (one for the member key and the leader key), opening one if there is
+// none, if it was lost, or if TTL differs from the one it was opened with. A new session carries the member key over.
+// While this node holds the leader key, a changed TTL is the business of Renew, which moves both keys in one transaction.
+type KeepAlive struct {
+	TTL    time.Duration
+	Member MemberData
+}
+
+// Acquire asks for the leader key.
+type Acquire struct {
+	Expect   Expect  // what the decision to race was made on; any difference is ErrConflict (safety 3.6)
+	Takeover *Leader // not nil: re-bind exactly this life of the key, which an earlier run of this node left (safety 1.6)
+	Member   MemberData
+}
+
+// Expect holds the versions of the keys that a decision read; zero means "was absent".
+type Expect struct {
+	Sync, Failsafe, History Version
+	InitializeCreated       Version // not 0: /initialize must still be this life of it (closed bootstrap, safety 5.3)
+	IgnoreInitialize        bool    // true: do not compare /initialize at all
+}
+
+// Held is the leader key as we hold it.
+type Held struct {
+	Leader  Meta          // its incarnation and session
+	TTL     time.Duration // of the session
+	Version Version       // that the store had reached
+}
+
+// Renew asks for proof that the leader key is still ours, prolonging its session; a changed Status is written in the same
+// transaction. A TTL that differs from the session's opens a new session and re-binds member and leader key in one write.
+type Renew struct {
+	Leader   Meta // as last held
+	TTL      time.Duration
+	Status   *Status           // nil: nothing to say; equal to the last written one: not written again
+	Failsafe map[string]string // nil: leave alone; else written if it differs from the last written one
+	Member   MemberData        // for a re-bind
+}
+
+// Release gives the leader key up, in one transaction with the last status and the member key (safety 7.4).
+type Release struct {
+	Leader Meta
+	Status *Status
+	Member MemberData
+}

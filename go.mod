@@ -1,0 +1,3 @@
+module github.com/tanist-ha/tanist
+
+go 1.26

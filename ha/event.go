@@ -1,0 +1,4 @@
+package ha
+
+// Event is a fact for Fold.
+type Event interface{ event() }

@@ -1,0 +1,130 @@
+package ha
+
+import (
+	"context"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// Store is the consistent store. dcs.Client implements it over any dcs.Backend. Errors wrap dcs.ErrConflict, ErrUnknown,
+// ErrUnavailable or ErrSessionLost; each method honours its context's deadline.
+type Store interface {
+	// Load reads the whole cluster, linearizably.
+	Load(ctx context.Context) (dcs.Cluster, error)
+	// KeepAlive prolongs this node's session and keeps its member key with it.
+	KeepAlive(ctx context.Context, r dcs.KeepAlive) (dcs.Alive, error)
+	// Acquire creates the leader key under this node's session.
+	Acquire(ctx context.Context, r dcs.Acquire) (dcs.Held, error)
+	// Renew proves that the leader key is still ours and prolongs its session.
+	Renew(ctx context.Context, r dcs.Renew) (dcs.Held, error)
+	// Release gives the leader key up.
+	Release(ctx context.Context, r dcs.Release) error
+	// PutMember publishes this node's member key; equal data is not written again.
+	PutMember(ctx context.Context, m dcs.MemberData) error
+	// Initialize creates /initialize, empty: the right to bootstrap.
+	Initialize(ctx context.Context) (dcs.Initialize, error)
+	// SetInitialize writes the system identifier over prev (nil: absent).
+	SetInitialize(ctx context.Context, prev *dcs.Initialize, systemID string) error
+	// CancelInitialize deletes exactly this life of /initialize.
+	CancelInitialize(ctx context.Context, mine dcs.Initialize) error
+	// PutConfig writes the dynamic configuration; prev is the version it replaces, 0 for "absent".
+	PutConfig(ctx context.Context, prev dcs.Version, raw []byte) error
+	// ClearFailover empties /failover if it is still at version prev.
+	ClearFailover(ctx context.Context, prev dcs.Version) error
+	// PutHistory writes /history, only while leader is still our incarnation of the leader key.
+	PutHistory(ctx context.Context, leader dcs.Meta, h dcs.History) error
+	// Hints tells of changes. A closed channel never happens: a lost watch is re-made by the client and shows as Hint{}.
+	Hints() <-chan dcs.Hint
+	// Close closes the session, so that the member key disappears.
+	Close(ctx context.Context) error
+}
+
+// Postgres is the local server. postgres/instance implements it.
+type Postgres interface {
+	// Observe looks once, within the context's deadline. It never fails: what could not be seen is absent.
+	Observe(ctx context.Context) postgres.Observation
+	// Run carries out one task; phase is called as it goes. At most one task runs at a time.
+	Run(ctx context.Context, t postgres.Task, phase func(postgres.Phase)) (postgres.Outcome, error)
+	// Configure makes s the settings; files are written and the server is reloaded where that is needed and possible.
+	Configure(ctx context.Context, s postgres.Settings) error
+	// EnsureSlots creates and drops physical member slots so that exactly want exist among those that nobody uses.
+	EnsureSlots(ctx context.Context, want []string) error
+	// Exits tells the end of each postmaster, whoever started it, as it happens.
+	Exits() <-chan postgres.Exit
+	// Kill ends the server now (SIGKILL), without SQL, locks or waiting for a running task.
+	Kill(cause string) error
+}
+
+// Peers asks the other members over REST.
+type Peers interface {
+	// Poll asks GET /patroni of each in parallel, 2 s each, no retry. The answers are in the order asked.
+	Poll(ctx context.Context, members []dcs.Member) []PeerAnswer
+	// Await asks m to answer when its position has reached lsn (long poll), until ctx ends.
+	Await(ctx context.Context, m dcs.Member, lsn postgres.LSN) (PeerAnswer, error)
+}
+
+// PeerAnswer is what one member said, or that it did not.
+type PeerAnswer struct {
+	Name           string
+	Reachable      bool   // it answered, and the answer could be read
+	Problem        string `json:",omitempty"` // why not
+	StartID        string `json:",omitempty"` // random id of that agent's run; ours means that we asked ourselves
+	Role           dcs.Role
+	State          dcs.State
+	InRecovery     bool
+	Writable       bool              // it is running and not in recovery
+	Position       postgres.Position // zero: it told none, which counts as unreachable in a race
+	Tags           Tags
+	WatchdogFailed bool          `json:",omitempty"`
+	SystemID       string        `json:",omitempty"`
+	Age            time.Duration `json:",omitempty"` // of the observation that the answer rests on
+}
+
+// Fence is the guard of safety.md section 5: it ends the server at a set time, whatever happens to the agent.
+type Fence interface {
+	// Arm tells the fence: this postmaster may be writable until b.Kill. It returns when the fence has acknowledged.
+	// The deadlines of an armed fence only ever grow.
+	Arm(ctx context.Context, b FenceOrder) error
+	// Disarm tells it that the server is down, or in recovery with no promotion asked.
+	Disarm(ctx context.Context) error
+	// Lost tells that the fence has died or does not answer.
+	Lost() <-chan string
+	// Describe says what the fence is, for status: "unfenced", "guard".
+	Describe() string
+}
+
+// FenceOrder is what a fence is told.
+type FenceOrder struct {
+	Postmaster       *postgres.Postmaster // nil: the one that is about to be started
+	Fast, Quit, Kill time.Time            // when to end the server, gently first (Budget)
+}
+
+// Hooks runs the user's commands. Notify must return at once; a newer notification ends a running one.
+type Hooks interface {
+	Notify(n Notification)
+}
+
+// Notification is one callback: on_start, on_stop, on_restart, on_reload, on_role_change, with Patroni's role argument.
+type Notification struct {
+	Action  string
+	Role    dcs.Role
+	Command string
+}
+
+// Clock is the node's time: wall clock at start plus elapsed time that counts suspend (CLOCK_BOOTTIME), so it never steps.
+type Clock interface {
+	Now() time.Time
+	// At sends once when Now has reached t. stop releases the timer.
+	At(t time.Time) (fired <-chan struct{}, stop func())
+}
+
+// Recorder keeps the flight record. Record must not block.
+type Recorder interface {
+	Record(e RecordEntry)
+}
+
+// Parse turns the dynamic configuration (raw JSON of /config, nil if absent) and the local file into Settings. A value that
+// cannot be used keeps what was in force and is reported in Settings.Notices; an error keeps everything that was in force.
+type Parse func(raw []byte) (Settings, error)

@@ -1,0 +1,4 @@
+package ha
+
+// Rulebook is the ordered list of rules.
+type Rulebook struct{}

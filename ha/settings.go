@@ -1,0 +1,42 @@
+package ha
+
+import (
+	"time"
+
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// Settings is everything that may change while a node runs: the cluster's dynamic configuration, merged with the local
+// file. It is a value; its maps and slices are not changed after it was handed over.
+type Settings struct {
+	TTL          time.Duration // of the leader's session; at least 20 s unless MinimumTTL says less
+	LoopWait     time.Duration // heartbeat; at least 1 s
+	RetryTimeout time.Duration // bound of one operation on the store; at least 3 s
+
+	MaximumLagOnFailover int64         // bytes a candidate may be behind the last known position of the leader
+	CheckTimeline        bool          // a candidate must be on the newest known timeline
+	PrimaryStartTimeout  time.Duration // how long a crashed primary may take to start in place; 0: hand over
+	PrimaryRaceBackoff   time.Duration // longest wait for WAL that still moves under a leader without a guard
+	MaxTimelinesHistory  int           // lines kept in /history; 0: all
+
+	Tags     Tags
+	Postgres postgres.Settings
+
+	// Notices are sentences about settings that this release does not honour, or that were adjusted; they are shown at each
+	// start, in list and in explain.
+	Notices []string
+	// StandbyCluster: the cluster follows a remote primary. This release cannot; its nodes then never promote.
+	StandbyCluster bool
+	Paused         bool // pause is set; this release does not honour it (Notices says so), and publishes that it saw it
+}
+
+// Tags are the member's own tags.
+type Tags struct {
+	NoFailover       bool
+	FailoverPriority int // tie-break at equal positions; 1 unless set
+	NoLoadBalance    bool
+	CloneFrom        bool
+	NoSync           bool
+	ReplicateFrom    string
+	All              map[string]any // as published, after filtering
+}

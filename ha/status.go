@@ -1,0 +1,91 @@
+package ha
+
+import (
+	"context"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// Status is an immutable snapshot of a node for those who ask: REST, metrics, an embedder's own pages.
+// Facts that expire are asked with a time.
+type Status struct {
+	Name, Scope  string
+	StartID      string    // random id of this run of the agent
+	At           time.Time // when it was published
+	State        dcs.State
+	Role         dcs.Role
+	Observed     postgres.Observation
+	ObservedAt   time.Time
+	Cluster      dcs.Cluster // as last read
+	ClusterAt    time.Time   // when that was; zero: never
+	StoreSeen    time.Time   // last successful answer of the store
+	StoreProblem string      // why the store does not answer, "" if it does
+	Authority    Authority
+	Accepting    bool // the server was last known to accept writes of ordinary clients
+	Settings     Settings
+	Fence        string   // "unfenced", or what guards the server and until when
+	Reason       Reason   // of the last decision
+	Notices      []string // everything an operator should know: settings not honoured, foreign data directory, …
+	Task         string   // what runs on the server, "" if nothing
+	NextLoop     time.Time
+	ShuttingDown bool
+	RuleCounts   map[RuleID]uint64
+	Member       dcs.MemberData // as we publish it
+}
+
+// Leads says whether the node holds the leader key with authority at now.
+func (s *Status) Leads(now time.Time) bool { return s.Authority.Holds(now) }
+
+// Writable says whether clients may be sent here to write: authority, and a server known to accept writes (safety 12).
+func (s *Status) Writable(now time.Time) bool { return s.Leads(now) && s.Accepting }
+
+// Answer is the reply to a Command.
+type Answer struct {
+	Observed   postgres.Observation // Look, Await
+	ObservedAt time.Time
+}
+
+// Command is a request to this node. What concerns the cluster is written to the store instead.
+type Command interface{ command() }
+
+// Look asks for a fresh observation, shared with everyone who asks at the same time.
+type Look struct{}
+
+// Await asks to be answered when the local position has reached LSN.
+type Await struct{ LSN postgres.LSN }
+
+func (Look) command()  {}
+func (Await) command() {}
+
+// Asker is what REST sees of a node.
+type Asker interface {
+	Status() *Status
+	Now() time.Time // the node's clock
+	Submit(ctx context.Context, c Command) (Answer, error)
+	// Wait returns the first published status for which ok is true.
+	Wait(ctx context.Context, ok func(*Status) bool) (*Status, error)
+	Explain() Explanation
+}
+
+// Explanation answers "why": the last decision, each rule that was passed over and why, and every wait with its end.
+type Explanation struct {
+	Name     string        `json:"name"`
+	At       time.Time     `json:"at"`
+	Role     dcs.Role      `json:"role"`
+	Rule     RuleID        `json:"rule"`
+	Sentence string        `json:"sentence"`
+	Passed   []Skipped     `json:"passed"`
+	Until    *time.Time    `json:"until,omitempty"` // when the wait of the rule ends at the latest
+	Fence    string        `json:"fence"`
+	Notices  []string      `json:"notices,omitempty"`
+	Events   []HistoryItem `json:"events"` // the last changed decisions, newest last
+}
+
+// HistoryItem is one changed decision.
+type HistoryItem struct {
+	At       time.Time `json:"at"`
+	Rule     RuleID    `json:"rule"`
+	Sentence string    `json:"sentence"`
+}

@@ -1,0 +1,30 @@
+package postgres
+
+// Control is what tanist uses of pg_control (PostgreSQL documentation, pg_controldata).
+type Control struct {
+	SystemID                                                                             string // decimal
+	State                                                                                ControlState
+	Timeline                                                                             Timeline // of the latest checkpoint
+	Checkpoint                                                                           LSN      // where the latest checkpoint record starts
+	CheckpointEnd                                                                        LSN      `json:",omitempty"` // where that record ends, when it is a shutdown checkpoint; see ShutdownEnd
+	MinRecoveryEnd                                                                       LSN      `json:",omitempty"`
+	MinRecoveryTimeline                                                                  Timeline `json:",omitempty"`
+	Checksums                                                                            bool
+	WALLogHints                                                                          bool
+	MaxConnections, MaxWorkerProcesses, MaxWALSenders, MaxPreparedXacts, MaxLocksPerXact int
+	CatalogVersion                                                                       uint32
+}
+
+// ControlState is the cluster state that pg_control records.
+type ControlState string
+
+// The states that pg_controldata prints.
+const (
+	ControlStartingUp         ControlState = "starting up"
+	ControlShutDown           ControlState = "shut down"
+	ControlShutDownInRecovery ControlState = "shut down in recovery"
+	ControlShuttingDown       ControlState = "shutting down"
+	ControlCrashRecovery      ControlState = "in crash recovery"
+	ControlArchiveRecovery    ControlState = "in archive recovery"
+	ControlInProduction       ControlState = "in production"
+)

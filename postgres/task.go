@@ -1,0 +1,95 @@
+package postgres
+
+// TaskKind names a piece of work on the local server that takes time. At most one runs at once.
+type TaskKind string
+
+// The tasks. Each ends by itself, by failure, or by cancellation of its context where its phase allows that.
+const (
+	// TaskBootstrap makes a new cluster (initdb, users, post_bootstrap) and leaves it running, closed, as primary.
+	TaskBootstrap TaskKind = "bootstrap"
+	// TaskOpen lets ordinary clients into a server that runs closed.
+	TaskOpen TaskKind = "open"
+	// TaskClone fills an empty (or wiped) data directory from Upstream.
+	TaskClone TaskKind = "clone"
+	// TaskStart starts the server: as a standby of Upstream (nil: of nobody), or with AsPrimary as the writable primary after
+	// a crash. It first sweeps what an earlier postmaster left, and ends when clients are let in.
+	TaskStart TaskKind = "start"
+	// TaskStop ends the server by the ladder fast, immediate, SIGKILL (or begins lower, see Stop).
+	TaskStop TaskKind = "stop"
+	// TaskPromote makes the running standby writable.
+	TaskPromote TaskKind = "promote"
+	// TaskFollow points the running standby at Upstream, by reload if that suffices.
+	TaskFollow TaskKind = "follow"
+	// TaskLineage learns what is needed to judge divergence from Upstream: its timeline and history. Changes nothing.
+	TaskLineage TaskKind = "lineage"
+	// TaskRewind runs crash recovery in single-user mode if the control file asks for it, then pg_rewind against Upstream.
+	TaskRewind TaskKind = "rewind"
+	// TaskWipe moves a failed or diverged data directory out of the way, or empties it.
+	TaskWipe TaskKind = "wipe"
+	// TaskCheckpoint runs CHECKPOINT: after a promotion, so that pg_control shows the new timeline for those who rewind.
+	TaskCheckpoint TaskKind = "checkpoint"
+)
+
+// Task is one order to the server.
+type Task struct {
+	Kind       TaskKind
+	Upstream   *Upstream `json:",omitempty"`
+	AsPrimary  bool      `json:",omitempty"` // start: writable
+	Stop       StopMode  `json:",omitempty"`
+	Checkpoint bool      `json:",omitempty"` // stop: checkpoint first, while clients still work
+	Slots      []string  `json:",omitempty"` // promote, start as primary: physical slots to have at once
+	Rename     bool      `json:",omitempty"` // wipe: keep the old directory beside, as NAME.failed
+}
+
+// Upstream is a server to clone, stream or rewind from.
+type Upstream struct {
+	Name string // member name
+	Host string
+	Port int
+	Slot string // physical slot on it that is ours, "" for none
+}
+
+// StopMode is where the stop ladder begins.
+type StopMode string
+
+// Stop modes, as of pg_ctl.
+const (
+	StopFast      StopMode = "fast"
+	StopImmediate StopMode = "immediate"
+)
+
+// Phase is a milestone of a running task.
+type Phase struct {
+	Name PhaseName
+	LSN  LSN    `json:",omitempty"` // PhaseShutDown: the end of the shutdown checkpoint record (safety 7.1)
+	Text string `json:",omitempty"` // progress for people: "base backup 42%"
+}
+
+// PhaseName names a milestone.
+type PhaseName string
+
+// Milestones. From those marked (*) on, the task can no longer be cancelled.
+const (
+	PhaseProgress  PhaseName = "progress"  // Text says how far
+	PhaseSignalled PhaseName = "signalled" // (*) stop, promote: the server has been told
+	PhaseShutDown  PhaseName = "shut down" // stop: pg_control says shut down; WAL senders may still drain
+	PhaseStarting  PhaseName = "starting"  // the postmaster runs and does not accept yet
+	PhaseReady     PhaseName = "ready"     // promote, start: clients may write or read
+)
+
+// Outcome is what a finished task tells beside success.
+type Outcome struct {
+	SystemID string   `json:",omitempty"` // bootstrap
+	Lineage  *Lineage `json:",omitempty"` // lineage
+	Clean    bool     `json:",omitempty"` // stop: the control file says shut down (in recovery), not crashed
+	End      LSN      `json:",omitempty"` // stop: end of the shutdown checkpoint record, if Clean and it was a primary
+}
+
+// Lineage is what an upstream says of itself over the replication protocol.
+type Lineage struct {
+	SystemID   string
+	Timeline   Timeline
+	InRecovery bool
+	LSN        LSN
+	History    History
+}
