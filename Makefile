@@ -1,0 +1,63 @@
+# Targets for people: demo, build, test. Everything else serves those who change the code.
+# GO may name another toolchain. Nothing here needs more than Go, make and, for what is missing, root or sudo.
+
+GO ?= go
+# -buildvcs=false: a clone that belongs to another user than the one who builds must build as well.
+GOBUILD := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags='-s -w'
+GOTEST := $(GO) test -buildvcs=false -timeout 20m
+GOTOOL := $(GO) tool -modfile=internal/tools/go.mod
+GORUN := $(GO) run -buildvcs=false
+
+# The simulator is compute-bound: under the race detector it would take most of the time that `make test` has.
+SIM := ./ha/hatest/...
+NOT_SIM = $$($(GO) list ./... | grep -v '/ha/hatest')
+SEEDS ?= 20000
+
+.PHONY: build test check demo bench bench-failover sim test-majors packages-test packages-demo clean
+
+build:
+	$(GOBUILD) -o bin/ ./cmd/tanist ./cmd/tanistctl
+
+# All tests, with real servers; installs what they need. .ci/run calls this.
+test: packages-test check
+	CI=true $(GOTEST) -race $(NOT_SIM)
+	CI=true $(GOTEST) $(SIM)
+
+# What a reader should not have to look for.
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	$(GOTOOL) staticcheck ./...
+	$(GOTEST) ./internal/layering/
+
+# Three members on this machine that fail over and switch over. DEMO=--once ends it after the story.
+demo: packages-demo build
+	bin/tanist demo $(DEMO)
+
+# Memory, CPU and requests of an idle cluster; start-up times; size of the binaries.
+bench: packages-test build
+	$(GORUN) ./internal/bench footprint $(BENCH)
+
+# Write outages and lost rows under every kind of failure, as JSON lines and a table.
+bench-failover: packages-test build
+	$(GORUN) ./internal/bench failover $(BENCH)
+
+# More seeds of the simulator than `make test` runs: make sim SEEDS=100000
+sim:
+	$(GOTEST) -timeout 0 -run Sim -v $(SIM) -sim.seeds=$(SEEDS)
+
+# The tests that run PostgreSQL, on other majors too: make test-majors PG_BINS=/usr/lib/postgresql/17/bin:/usr/lib/postgresql/18/bin
+test-majors: packages-test
+	@test -n "$(PG_BINS)" || { echo "name the bin folders of the other versions: make test-majors PG_BINS=DIR:DIR" >&2; exit 2; }
+	CI=true PG_BINS="$(PG_BINS)" $(GOTEST) -count=1 ./postgres/... ./internal/... ./cmd/...
+
+packages-test:
+	@scripts/install-packages test
+
+packages-demo:
+	@scripts/install-packages demo
+
+clean:
+	rm -rf bin out
