@@ -1,0 +1,157 @@
+package dcstest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+)
+
+var watchTests = []test{
+	{"watch/put-delete-end-of-session", testWatchChanges},
+	{"watch/other-folders-are-silent", testWatchPrefix},
+	{"watch/merged-but-not-lost", testWatchMerged},
+	{"watch/closed-with-its-context", testWatchClosed},
+	{"watch/closed-with-its-handle", testWatchHandleClosed},
+}
+
+// expect waits for a hint that covers key.
+func (s *suite) expect(t testing.TB, hints <-chan dcs.Hint, name string) {
+	t.Helper()
+	limit := time.NewTimer(s.Patience + 3*s.MinTTL)
+	defer limit.Stop()
+	for {
+		select {
+		case h, ok := <-hints:
+			if !ok {
+				t.Fatalf("the watch was closed while waiting for a hint of %s", name)
+			}
+			if h.Key == "" || h.Key == s.key(name) {
+				return
+			}
+			if !strings.HasPrefix(h.Key, s.prefix) {
+				t.Fatalf("hint of %q, outside of %q", h.Key, s.prefix)
+			}
+		case <-limit.C:
+			t.Fatalf("no hint of %s", name)
+		}
+	}
+}
+
+func (s *suite) watch(t testing.TB, b dcs.Backend) <-chan dcs.Hint {
+	t.Helper()
+	ctx, cancel := context.WithCancel(s.ctx)
+	hints, err := b.Watch(ctx, s.prefix)
+	if err != nil {
+		cancel()
+		t.Fatalf("watch: %v", err)
+	}
+	t.Cleanup(func() { cancel(); drain(hints) })
+	return hints
+}
+
+func testWatchChanges(t *testing.T, s *suite) {
+	a, b := s.open(t), s.open(t)
+	s.put(t, a, "config", "{}", nil)
+	hints := s.watch(t, b)
+	s.put(t, a, "leader", "a", nil)
+	s.expect(t, hints, "leader")
+	s.put(t, a, "config", `{"ttl":30}`, nil)
+	s.expect(t, hints, "config")
+	s.delete(t, a, "leader")
+	s.expect(t, hints, "leader")
+	x := s.session(t, a)
+	s.put(t, a, "members/a", "{}", x)
+	s.expect(t, hints, "members/a")
+	if err := x.Close(s.ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t, hints, "members/a")
+	y := s.session(t, a)
+	s.put(t, a, "members/b", "{}", y)
+	s.expect(t, hints, "members/b")
+	if s.Advance != nil {
+		s.Advance(y.TTL())
+	}
+	s.expect(t, hints, "members/b")
+	if s.get(t, b, "members/b") != nil {
+		t.Fatal("the hint of an expired key came before the key was gone")
+	}
+}
+
+func testWatchPrefix(t *testing.T, s *suite) {
+	b := s.open(t)
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	hints, err := b.Watch(ctx, s.prefix+"in/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put(t, b, "out", "1", nil)
+	s.put(t, b, "in/k", "1", nil)
+	for h := range hints {
+		if h.Key == s.key("out") {
+			t.Fatal("hint of a key beside the folder")
+		}
+		if h.Key == "" || h.Key == s.key("in/k") {
+			break
+		}
+	}
+	cancel()
+	drain(hints)
+}
+
+// testWatchMerged writes much more than a reader takes, who then must still learn that the last key has changed.
+func testWatchMerged(t *testing.T, s *suite) {
+	b := s.open(t)
+	hints := s.watch(t, b)
+	for i := range 300 {
+		s.put(t, b, fmt.Sprintf("k%d", i%7), fmt.Sprint(i), nil)
+	}
+	s.put(t, b, "last", "1", nil)
+	s.expect(t, hints, "last")
+}
+
+func testWatchClosed(t *testing.T, s *suite) {
+	b := s.open(t)
+	ctx, cancel := context.WithCancel(s.ctx)
+	hints, err := b.Watch(ctx, s.prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	s.ends(t, hints)
+	s.put(t, b, "k", "1", nil) // the handle lives on
+}
+
+func testWatchHandleClosed(t *testing.T, s *suite) {
+	b := s.New(t)
+	hints, err := b.Watch(s.ctx, s.prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.ends(t, hints)
+}
+
+// ends waits for a watch to be closed.
+func (s *suite) ends(t testing.TB, hints <-chan dcs.Hint) {
+	t.Helper()
+	limit := time.NewTimer(s.Patience)
+	defer limit.Stop()
+	for {
+		select {
+		case _, ok := <-hints:
+			if !ok {
+				return
+			}
+		case <-limit.C:
+			t.Fatal("the watch was not closed")
+		}
+	}
+}

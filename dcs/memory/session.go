@@ -1,0 +1,152 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+)
+
+// Session is a lease of the store, held by one handle.
+type Session struct {
+	backend *Backend
+	id      string
+	ttl     time.Duration
+}
+
+var _ dcs.Session = (*Session)(nil)
+
+// ID is the session's number, in hex.
+func (x *Session) ID() string { return x.id }
+
+// TTL is what was granted: what was asked, or Options.MinTTL.
+func (x *Session) TTL() time.Duration { return x.ttl }
+
+// KeepAlive starts the TTL anew, from the store's present time.
+func (x *Session) KeepAlive(ctx context.Context) (dcs.Version, error) {
+	var v dcs.Version
+	err := x.backend.request(ctx, Op{Kind: "keepalive", Session: x.id}, func(s *Store) error {
+		if err := s.keepAlive(x.id); err != nil {
+			return err
+		}
+		v = s.version
+		return nil
+	})
+	return v, err
+}
+
+// Confirm keeps alive and applies tx under one lock.
+func (x *Session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
+	var a dcs.Applied
+	err := x.backend.request(ctx, Op{Kind: "confirm", Session: x.id, Txn: &tx}, func(s *Store) error {
+		if err := s.keepAlive(x.id); err != nil {
+			return err
+		}
+		var err error
+		a, err = s.apply(tx)
+		return err
+	})
+	return a, err
+}
+
+// Close ends the session. Closing one that has ended already is no error.
+func (x *Session) Close(ctx context.Context) error {
+	return x.backend.request(ctx, Op{Kind: "close", Session: x.id}, func(s *Store) error {
+		if l := s.sessions[x.id]; l != nil {
+			s.end(l)
+		}
+		return nil
+	})
+}
+
+// open starts a session. The lock is held, here and below.
+func (s *Store) open(ttl time.Duration) (*lease, error) {
+	if ttl <= 0 {
+		return nil, fmt.Errorf("ttl %s is not positive", ttl)
+	}
+	ttl = max(ttl, s.opts.MinTTL)
+	s.opened++
+	l := &lease{id: strconv.FormatInt(int64(0x1000+s.opened), 16), seq: s.opened, ttl: ttl, deadline: s.now().Add(ttl)}
+	s.sessions[l.id] = l
+	if s.due.IsZero() || l.deadline.Before(s.due) {
+		s.due = l.deadline
+		s.schedule()
+	}
+	return l, nil
+}
+
+func (s *Store) keepAlive(id string) error {
+	l := s.sessions[id]
+	if l == nil {
+		return fmt.Errorf("session %s: %w", id, dcs.ErrSessionLost)
+	}
+	l.deadline = s.now().Add(l.ttl)
+	return nil
+}
+
+// expire ends what is overdue, in the order in which it became so.
+func (s *Store) expire() {
+	if s.due.IsZero() {
+		return
+	}
+	now := s.now()
+	if now.Before(s.due) {
+		return
+	}
+	var over []*lease
+	for _, l := range s.sessions {
+		if !now.Before(l.deadline) {
+			over = append(over, l)
+		}
+	}
+	slices.SortFunc(over, func(a, b *lease) int {
+		if c := a.deadline.Compare(b.deadline); c != 0 {
+			return c
+		}
+		return a.seq - b.seq
+	})
+	for _, l := range over {
+		s.end(l)
+	}
+	s.due = s.earliest()
+	s.schedule()
+}
+
+// end ends a session: its keys go with it, all at one version.
+func (s *Store) end(l *lease) {
+	delete(s.sessions, l.id)
+	if len(l.keys) == 0 {
+		return
+	}
+	s.version++
+	slices.Sort(l.keys)
+	for _, key := range l.keys {
+		s.remove(key)
+	}
+}
+
+func (s *Store) earliest() time.Time {
+	var first time.Time
+	for _, l := range s.sessions {
+		if first.IsZero() || l.deadline.Before(first) {
+			first = l.deadline
+		}
+	}
+	return first
+}
+
+// schedule sets the timer that ends sessions in real time. A caller with a clock of his own ticks himself.
+func (s *Store) schedule() {
+	if s.opts.Now != nil || s.due.IsZero() {
+		return
+	}
+	wait := time.Until(s.due)
+	if s.timer == nil {
+		s.timer = time.AfterFunc(wait, func() { s.Tick() })
+		return
+	}
+	s.timer.Reset(wait)
+}

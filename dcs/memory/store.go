@@ -1,0 +1,246 @@
+package memory
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+)
+
+// Options says how a Store lives. The zero value is a store in real time.
+type Options struct {
+	// Now is the clock of the store. With it the store starts no timers of its own: sessions end when a request or Tick
+	// finds them overdue. Nil: the clock of the process, and a timer that ends sessions on time.
+	Now func() time.Time
+	// OnChange is called after each change, once per key, in the order of versions, by the goroutine that caused it and
+	// without any lock: it may use the store. Key is "" when everything may have changed (Wipe). With several goroutines
+	// the calls of two transactions may overlap.
+	OnChange func(key string, v dcs.Version)
+	// MinTTL is the shortest session that the store grants; shorter requests are raised to it, as real stores do. 0: any.
+	MinTTL time.Duration
+	// StoreID is the identity that Read reports. Default: "memory-1".
+	StoreID string
+}
+
+// Store is the shared store. It is safe for concurrent use.
+type Store struct {
+	opts Options
+
+	mu       sync.Mutex
+	id       string
+	wipes    int
+	version  dcs.Version
+	entries  []dcs.Entry // sorted by key
+	sessions map[string]*lease
+	opened   int       // sessions ever opened: their ids
+	due      time.Time // no session ends before; zero: no session
+	timer    *time.Timer
+	watches  map[*watch]struct{}
+	changes  []change // made under the lock, told after it
+}
+
+// change is one line of news for OnChange.
+type change struct {
+	key     string
+	version dcs.Version
+}
+
+// lease is the store's side of a session.
+type lease struct {
+	id       string
+	seq      int
+	ttl      time.Duration
+	deadline time.Time
+	keys     []string
+}
+
+// New makes an empty store.
+func New(o Options) *Store {
+	if o.StoreID == "" {
+		o.StoreID = "memory-1"
+	}
+	return &Store{
+		opts: o, id: o.StoreID, version: 1,
+		sessions: make(map[string]*lease), watches: make(map[*watch]struct{}),
+	}
+}
+
+// Backend returns a new handle on the store.
+func (s *Store) Backend() *Backend {
+	return &Backend{store: s, watches: make(map[*watch]struct{})}
+}
+
+// Tick ends the sessions that are overdue at Now and returns how many they were.
+func (s *Store) Tick() int {
+	s.mu.Lock()
+	before := len(s.sessions)
+	s.expire()
+	s.schedule() // a timer that was early, because of a keepalive, is set anew
+	n := before - len(s.sessions)
+	s.unlock()
+	return n
+}
+
+// NextExpiry tells when the next session ends if nothing is kept alive; false if there is none.
+func (s *Store) NextExpiry() (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.due = s.earliest()
+	s.schedule()
+	return s.due, !s.due.IsZero()
+}
+
+// EndSession ends a session before its time, as a deposed leader of a store or an operator may do. It reports whether
+// there was one.
+func (s *Store) EndSession(id string) bool {
+	s.mu.Lock()
+	defer s.unlock()
+	s.expire()
+	l := s.sessions[id]
+	if l == nil {
+		return false
+	}
+	s.end(l)
+	return true
+}
+
+// RestartSessions gives every session its full TTL again, as a new etcd leader does.
+func (s *Store) RestartSessions() {
+	s.mu.Lock()
+	defer s.unlock()
+	s.expire()
+	now := s.now()
+	for _, l := range s.sessions {
+		l.deadline = now.Add(l.ttl)
+	}
+}
+
+// Wipe empties the store, sessions included, and gives it another identity. Versions start again, as in a new store.
+func (s *Store) Wipe() {
+	s.mu.Lock()
+	defer s.unlock()
+	s.wipes++
+	s.id = fmt.Sprintf("%s-wiped-%d", s.opts.StoreID, s.wipes)
+	s.entries, s.version, s.due = nil, 1, time.Time{}
+	clear(s.sessions)
+	s.changed("", s.version)
+}
+
+// Sessions lists the ids of the sessions that live, oldest first.
+func (s *Store) Sessions() []string {
+	s.mu.Lock()
+	defer s.unlock()
+	s.expire()
+	live := make([]*lease, 0, len(s.sessions))
+	for _, l := range s.sessions {
+		live = append(live, l)
+	}
+	slices.SortFunc(live, func(a, b *lease) int { return a.seq - b.seq })
+	ids := make([]string, len(live))
+	for i, l := range live {
+		ids[i] = l.id
+	}
+	return ids
+}
+
+// Put writes one key without a session, as an operator with the store's own tool would.
+func (s *Store) Put(key string, value []byte) dcs.Version {
+	s.mu.Lock()
+	defer s.unlock()
+	s.expire()
+	s.version++
+	s.put(dcs.Write{Key: key, Value: value}, nil)
+	return s.version
+}
+
+// Delete removes one key, as an operator would. It reports whether there was one.
+func (s *Store) Delete(key string) bool {
+	s.mu.Lock()
+	defer s.unlock()
+	s.expire()
+	if _, ok := s.find(key); !ok {
+		return false
+	}
+	s.version++
+	s.remove(key)
+	return true
+}
+
+func (s *Store) now() time.Time {
+	if s.opts.Now != nil {
+		return s.opts.Now()
+	}
+	return time.Now()
+}
+
+// unlock releases the lock and then tells what was changed under it.
+func (s *Store) unlock() {
+	news := s.changes
+	s.changes = nil
+	s.mu.Unlock()
+	for _, c := range news {
+		s.opts.OnChange(c.key, c.version)
+	}
+}
+
+// changed notes a change of key for watches and OnChange. The lock is held.
+func (s *Store) changed(key string, v dcs.Version) {
+	for w := range s.watches {
+		if key == "" || strings.HasPrefix(key, w.prefix) {
+			w.send(dcs.Hint{Key: key, Version: v})
+		}
+	}
+	if s.opts.OnChange != nil {
+		s.changes = append(s.changes, change{key, v})
+	}
+}
+
+// find returns where key is, or where it would be inserted.
+func (s *Store) find(key string) (int, bool) {
+	return slices.BinarySearchFunc(s.entries, key, func(e dcs.Entry, k string) int { return strings.Compare(e.Key, k) })
+}
+
+// put writes w at the present version, under l if it is not nil.
+func (s *Store) put(w dcs.Write, l *lease) {
+	e := dcs.Entry{Key: w.Key, Value: append([]byte{}, w.Value...), Version: s.version, Created: s.version}
+	if l != nil {
+		e.Session = l.id
+	}
+	i, ok := s.find(w.Key)
+	if ok {
+		e.Created = s.entries[i].Created
+		s.unbind(s.entries[i])
+		s.entries[i] = e
+	} else {
+		s.entries = slices.Insert(s.entries, i, e)
+	}
+	if l != nil {
+		l.keys = append(l.keys, w.Key)
+	}
+	s.changed(w.Key, s.version)
+}
+
+// remove deletes key, if it is there, at the present version.
+func (s *Store) remove(key string) {
+	i, ok := s.find(key)
+	if !ok {
+		return
+	}
+	s.unbind(s.entries[i])
+	s.entries = slices.Delete(s.entries, i, i+1)
+	s.changed(key, s.version)
+}
+
+// unbind takes e out of the list of its session.
+func (s *Store) unbind(e dcs.Entry) {
+	l := s.sessions[e.Session]
+	if l == nil {
+		return
+	}
+	if i := slices.Index(l.keys, e.Key); i >= 0 {
+		l.keys = slices.Delete(l.keys, i, i+1)
+	}
+}
