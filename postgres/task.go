@@ -1,5 +1,7 @@
 package postgres
 
+import "time"
+
 // TaskKind names a piece of work on the local server that takes time. At most one runs at once.
 type TaskKind string
 
@@ -22,7 +24,9 @@ const (
 	TaskFollow TaskKind = "follow"
 	// TaskLineage learns what is needed to judge divergence from Upstream: its timeline and history. Changes nothing.
 	TaskLineage TaskKind = "lineage"
-	// TaskRewind runs crash recovery in single-user mode if the control file asks for it, then pg_rewind against Upstream.
+	// TaskRecover runs crash recovery in single-user mode, so that pg_control tells where the log ends. Nobody can connect.
+	TaskRecover TaskKind = "recover"
+	// TaskRewind runs pg_rewind against Upstream, after crash recovery if the control file asks for that.
 	TaskRewind TaskKind = "rewind"
 	// TaskWipe moves a failed or diverged data directory out of the way, or empties it.
 	TaskWipe TaskKind = "wipe"
@@ -37,8 +41,11 @@ type Task struct {
 	AsPrimary  bool      `json:",omitempty"` // start: writable
 	Stop       StopMode  `json:",omitempty"`
 	Checkpoint bool      `json:",omitempty"` // stop: checkpoint first, while clients still work
-	Slots      []string  `json:",omitempty"` // promote, start as primary: physical slots to have at once
-	Rename     bool      `json:",omitempty"` // wipe: keep the old directory beside, as NAME.failed
+	// By is when a stop must have ended the server, whatever it takes: its ladder (fast, immediate, SIGKILL) is spread over
+	// the time until then. Zero: the stop may take as long as the server needs.
+	By     time.Time `json:",omitzero"`
+	Slots  []string  `json:",omitempty"` // promote, start as primary: physical slots to have at once
+	Rename bool      `json:",omitempty"` // wipe: keep the old directory beside, as NAME.failed
 }
 
 // Upstream is a server to clone, stream or rewind from.

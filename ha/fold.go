@@ -1,0 +1,240 @@
+package ha
+
+import (
+	"maps"
+	"time"
+)
+
+// Fold records what happened at now. It remembers facts and holds no policy.
+func Fold(now time.Time, v View, e Event) View {
+	if id, lane, ends := endOf(e); ends {
+		if !v.ends(id, lane, e) {
+			return v // belongs to an earlier action
+		}
+		if lane != LanePeer {
+			v.Lanes[lane] = Flight{}
+		}
+	}
+	switch e := e.(type) {
+	case Begun:
+		foldBegun(now, &v, e)
+	case Hinted:
+		foldHint(&v, e)
+	case Loaded:
+		foldLoaded(now, &v, e)
+	case SessionKept:
+		foldSessionKept(now, &v, e)
+	case Acquired:
+		foldAcquired(now, &v, e)
+	case Renewed:
+		foldRenewed(now, &v, e)
+	case Released:
+		foldReleased(now, &v, e)
+	case Claimed:
+		foldClaimed(now, &v, e)
+	case Wrote:
+		foldWrote(now, &v, e)
+	case Observed:
+		foldObserved(now, &v, e)
+	case Exited:
+		foldExited(now, &v, e)
+	case TaskPhase:
+		foldPhase(now, &v, e)
+	case TaskDone:
+		foldTaskDone(now, &v, e)
+	case PeerAnswered:
+		foldPeer(now, &v, e)
+	default:
+		foldRest(now, &v, e)
+	}
+	return v
+}
+
+// foldRest records the events that touch one field.
+func foldRest(now time.Time, v *View, e Event) {
+	switch e := e.(type) {
+	case SettingsChanged:
+		foldSettings(now, v, e.Settings)
+	case Configured:
+		v.Configured.Failed, v.Configured.Problem = time.Time{}, ""
+		if e.Fault != nil {
+			v.Configured.Failed, v.Configured.Problem = now, e.Fault.Text
+		} else {
+			v.Configured.Done = v.Configured.Sent
+			v.Local.Stale = true
+		}
+	case SlotsEnsured:
+		v.Configured.SlotsAt = now
+		if e.Fault != nil {
+			v.Configured.Slots = ""
+		}
+	case FenceArmed:
+		foldFenceArmed(now, v, e)
+	case FenceDisarmed:
+		if e.Fault == nil {
+			v.Fence.Armed = false
+		} else {
+			v.Fence.Failed, v.Fence.Problem = now, e.Fault.Text
+		}
+	case FenceLost:
+		v.Fence.Armed, v.Fence.Lost = false, e.Cause
+	case ShutdownAsked:
+		if v.Shutdown.IsZero() {
+			v.Shutdown = now
+		}
+	case Commanded:
+		v.Commands = append(v.Commands[:len(v.Commands):len(v.Commands)], PendingCommand{e.ID, e.Command, now})
+	case CommandDropped:
+		v.dropCommand(e.ID)
+	}
+}
+
+// endOf tells which action e ends, and on which lane.
+func endOf(e Event) (id uint64, lane Lane, ends bool) {
+	switch e := e.(type) {
+	case Loaded:
+		return e.ID, LaneStore, true
+	case SessionKept:
+		return e.ID, LaneStore, true
+	case Acquired:
+		return e.ID, LaneStore, true
+	case Renewed:
+		return e.ID, LaneStore, true
+	case Released:
+		return e.ID, LaneStore, true
+	case Claimed:
+		return e.ID, LaneStore, true
+	case Wrote:
+		return e.ID, LaneStore, true
+	case Observed:
+		return e.ID, LaneObserve, true
+	case TaskDone:
+		return e.ID, LanePostgres, true
+	case Configured:
+		return e.ID, LaneConfigure, true
+	case SlotsEnsured:
+		return e.ID, LaneSlots, true
+	case FenceArmed:
+		return e.ID, LaneFence, true
+	case FenceDisarmed:
+		return e.ID, LaneFence, true
+	case PeerAnswered:
+		return e.ID, LanePeer, true
+	}
+	return 0, LaneNow, false
+}
+
+// ends says whether the action id is the one under way.
+func (v *View) ends(id uint64, lane Lane, e Event) bool {
+	if lane == LanePeer {
+		return v.Peers[e.(PeerAnswered).Answer.Name].Asking == id
+	}
+	return v.Lanes[lane].ID == id
+}
+
+// foldBegun notes that an action is under way.
+func foldBegun(now time.Time, v *View, e Begun) {
+	lane := e.Action.lane()
+	if lane != LaneNow && lane != LanePeer {
+		v.Lanes[lane] = Flight{ID: e.ID, Since: now, Name: e.Action.Name()}
+	}
+	switch a := e.Action.(type) {
+	case LoadCluster:
+		v.Store.Stale, v.Store.Urgent = false, false
+	case Publish:
+		v.Store.Member, v.Store.MemberAt = a.Member, now
+	case KeepSession:
+		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
+	case AcquireKey:
+		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
+		v.Lease = Lease{State: LeaseDoubt, Decided: now}
+	case ReleaseKey:
+		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
+		v.Lease.State, v.Lease.Auth = LeaseDoubt, Authority{}
+		v.Lease.Cause = "released"
+	case RunTask:
+		v.Task = &TaskView{ID: e.ID, Task: a.Task, Why: a.Why, Since: now}
+		foldTaskBegun(now, v, a)
+	case CancelTask:
+		if v.Task != nil && v.Task.ID == a.Task {
+			t := *v.Task
+			t.Cancelled = a.Cause
+			v.Task = &t
+		}
+	case Observe:
+		v.Local.Stale = false
+	case Configure:
+		v.Configured.Sent = v.Configured.Version
+	case EnsureSlots:
+		v.Configured.Slots = joinNames(a.Want)
+	case PollPeer:
+		v.peer(a.Member.Name, func(p *PeerView) { p.Asking, p.Sent = e.ID, now })
+	case AwaitPeer:
+		v.peer(a.Member.Name, func(p *PeerView) { p.Asking, p.Sent = e.ID, now })
+	case Reply:
+		v.dropCommand(a.Command)
+	case Quit:
+		v.Done, v.Fatal = true, a.Problem
+	}
+}
+
+// peer changes what is remembered of one member, in a copy of the map.
+func (v *View) peer(name string, change func(*PeerView)) {
+	m := maps.Clone(v.Peers)
+	if m == nil {
+		m = map[string]PeerView{}
+	}
+	p := m[name]
+	change(&p)
+	m[name] = p
+	v.Peers = m
+}
+
+func (v *View) dropCommand(id uint64) {
+	var keep []PendingCommand
+	for _, c := range v.Commands {
+		if c.ID != id {
+			keep = append(keep, c)
+		}
+	}
+	v.Commands = keep
+}
+
+// foldSettings makes s the settings in force.
+func foldSettings(now time.Time, v *View, s Settings) {
+	if s.TTL != v.Settings.TTL && v.Settings.TTL != 0 {
+		v.LastTTL, v.TTLChanged = max(v.Settings.TTL, v.w(now)), now
+	}
+	v.Settings = s
+	v.Configured.Version++
+}
+
+// foldPeer records what a member said, or that it was silent.
+func foldPeer(now time.Time, v *View, e PeerAnswered) {
+	v.peer(e.Answer.Name, func(p *PeerView) {
+		p.Asking, p.At, p.AskedAt, p.Answer = 0, now, e.Sent, e.Answer
+		switch {
+		case e.Answer.Reachable:
+			p.SilentSince = time.Time{}
+		case p.SilentSince.IsZero():
+			p.SilentSince = e.Sent
+		}
+	})
+	if h := v.Handover; h != nil && e.LSN != 0 && e.LSN == h.End {
+		n := *h
+		n.Best = max(n.Best, e.Answer.Position.LSN)
+		if e.Answer.Reachable && e.Answer.Position.LSN >= h.End {
+			n.Reached = e.Answer.Name
+		}
+		v.Handover = &n
+	}
+}
+
+// foldFenceArmed records the guard's acknowledgement.
+func foldFenceArmed(now time.Time, v *View, e FenceArmed) {
+	if e.Fault != nil {
+		v.Fence.Failed, v.Fence.Problem = now, e.Fault.Text
+		return
+	}
+	v.Fence = FenceView{Armed: true, Order: e.Order}
+}

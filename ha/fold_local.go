@@ -1,0 +1,216 @@
+package ha
+
+import (
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+func foldObserved(now time.Time, v *View, e Observed) {
+	l := &v.Local
+	if l.Known && l.Obs.SQL != nil {
+		l.Before, l.BeforeSent = l.Obs.SQL.Position(), l.Sent
+	}
+	if p, ok := l.position(); ok && e.Observation.SQL != nil && !v.Vacancy.Since.IsZero() && l.Sent.After(v.Vacancy.Since) &&
+		e.Observation.SQL.Position().LSN > p.LSN {
+		v.Vacancy.Moved = now
+	}
+	old := *l
+	l.Known, l.Obs, l.Sent, l.At = true, e.Observation, e.Sent, now
+	l.Obs.Closed = l.Obs.Closed || l.Closed
+	foldAlive(now, v, &old)
+	foldStreaming(now, v)
+}
+
+// foldAlive notes how the server lives, and a death that no exit event has told.
+func foldAlive(now time.Time, v *View, old *LocalView) {
+	l := &v.Local
+	if l.Obs.Postmaster == nil {
+		if old.Obs.Postmaster != nil && v.Task == nil {
+			foldDied(now, v)
+		}
+		return
+	}
+	l.LastAlive, l.Crashed = now, time.Time{}
+	if l.Obs.SQL != nil {
+		l.WasPrimary = !l.Obs.SQL.InRecovery
+		l.StartFailures, l.StartProblem = 0, ""
+		if l.WasPrimary {
+			l.Demoted = false
+		}
+	}
+}
+
+// foldStreaming notes since when a running standby receives nothing.
+func foldStreaming(now time.Time, v *View) {
+	s := v.Local.Obs.SQL
+	switch {
+	case s == nil || !s.InRecovery || (s.Receiver != nil && s.Receiver.Status == "streaming"):
+		v.Local.NotStreaming = time.Time{}
+	case v.Local.NotStreaming.IsZero():
+		v.Local.NotStreaming = now
+	}
+}
+
+// position is how far our log reaches, if the server answers.
+func (l *LocalView) position() (postgres.Position, bool) {
+	if !l.Known || l.Obs.SQL == nil {
+		return postgres.Position{}, false
+	}
+	return l.Obs.SQL.Position(), true
+}
+
+func foldExited(now time.Time, v *View, e Exited) {
+	l := &v.Local
+	if l.Obs.Postmaster == nil || *l.Obs.Postmaster != e.Exit.Postmaster {
+		l.Stale = true
+		return
+	}
+	if v.Task == nil || v.Task.Task.Kind != postgres.TaskStop {
+		foldDied(now, v)
+	}
+	l.Obs.Postmaster, l.Obs.SQL, l.Obs.SQLError, l.Obs.Accepting = nil, nil, "", postgres.AcceptingNo
+	l.Stale = true
+}
+
+// foldDied notes that the server ended without having been told.
+func foldDied(now time.Time, v *View) {
+	if v.Local.WasPrimary {
+		v.Local.Crashed = now
+	}
+	v.Local.Stale = true
+}
+
+func foldTaskBegun(now time.Time, v *View, a RunTask) {
+	switch a.Task.Kind {
+	case postgres.TaskStop:
+		v.Local.Demoted = v.Local.Demoted || a.Why == WhyDemote
+		switch a.Why {
+		case WhySwitchover, WhyShutdown:
+			if v.Lease.State == LeaseHeld {
+				h := &Handover{Why: a.Why}
+				if f := v.Store.Cluster.Failover; f != nil && a.Why == WhySwitchover {
+					h.Candidate, h.Request = f.Candidate, f.Version
+				}
+				v.Handover = h
+			}
+		}
+	case postgres.TaskPromote, postgres.TaskStart:
+		if a.Task.Kind == postgres.TaskPromote || a.Task.AsPrimary {
+			v.Local.WasPrimary = true // it may be, from now on
+			v.Handover = nil
+		}
+	}
+}
+
+func foldPhase(now time.Time, v *View, e TaskPhase) {
+	if v.Task == nil || v.Task.ID != e.ID {
+		return
+	}
+	t := *v.Task
+	if e.Phase.Name == postgres.PhaseProgress {
+		t.Text = e.Phase.Text
+	} else {
+		t.Phase = e.Phase.Name
+		v.Local.Stale = true
+	}
+	v.Task = &t
+	if e.Phase.Name == postgres.PhaseShutDown && v.Handover != nil {
+		h := *v.Handover
+		h.End, h.EndAt = e.Phase.LSN, now
+		v.Handover = &h
+	}
+}
+
+func foldTaskDone(now time.Time, v *View, e TaskDone) {
+	t := v.Task
+	if t == nil {
+		return
+	}
+	v.Task = nil
+	v.LastTask = &TaskResult{Task: t.Task, Why: t.Why, At: now, Fault: e.Fault, Outcome: e.Outcome}
+	v.Local.Stale = true
+	switch t.Task.Kind {
+	case postgres.TaskStart, postgres.TaskPromote:
+		foldStarted(now, v, t, e)
+	case postgres.TaskStop:
+		foldStopped(now, v, e)
+	case postgres.TaskBootstrap:
+		v.Local.Closed = e.Fault == nil
+		v.Initialize.Founded = e.Fault == nil
+	case postgres.TaskOpen:
+		if e.Fault == nil {
+			v.Local.Closed, v.Local.Obs.Closed = false, false
+		}
+	case postgres.TaskLineage:
+		foldLineage(now, v, e)
+	case postgres.TaskRewind:
+		foldRewound(now, v, e)
+	case postgres.TaskClone:
+		if e.Fault != nil && t.Task.Upstream != nil {
+			v.peer(t.Task.Upstream.Name, func(p *PeerView) { p.CloneFailed = now })
+		}
+		v.Local.WasPrimary = false
+	case postgres.TaskWipe:
+		v.Rejoin.Rewinds, v.Rejoin.Problem, v.Initialize.Founded = 0, "", false
+	}
+}
+
+func foldStarted(now time.Time, v *View, t *TaskView, e TaskDone) {
+	if t.Task.Kind == postgres.TaskStart {
+		v.Local.Closed = false
+	}
+	if e.Fault == nil {
+		return
+	}
+	if t.Cancelled == "" {
+		v.Local.StartFailures++
+	}
+	v.Local.StartFailed, v.Local.StartProblem = now, e.Fault.Text
+}
+
+// foldStopped takes the server for down only where the task says so; an observation follows in any case.
+func foldStopped(now time.Time, v *View, e TaskDone) {
+	if e.Fault != nil {
+		return
+	}
+	o := &v.Local.Obs
+	o.Postmaster, o.SQL, o.Accepting, o.Closed = nil, nil, postgres.AcceptingNo, false
+	v.Local.Closed, v.Local.Crashed = false, time.Time{}
+	if h := v.Handover; h != nil && h.End == 0 && e.Outcome.Clean {
+		n := *h
+		n.End, n.EndAt = e.Outcome.End, now
+		v.Handover = &n
+	}
+}
+
+func foldLineage(now time.Time, v *View, e TaskDone) {
+	r := &v.Rejoin
+	r.At, r.LocalAt = now, v.Local.Sent
+	r.Lineage, r.Problem = e.Outcome.Lineage, ""
+	if e.Fault != nil {
+		r.Lineage, r.Failed, r.Problem = nil, now, e.Fault.Text
+	}
+}
+
+func foldRewound(now time.Time, v *View, e TaskDone) {
+	r := &v.Rejoin
+	r.Lineage = nil
+	if e.Fault != nil {
+		r.Rewinds++
+		r.Failed, r.Problem = now, e.Fault.Text
+		return
+	}
+	r.Rewound, r.Rewinds, r.Problem = true, 0, ""
+	v.Local.WasPrimary = false
+}
+
+func findMember(c *dcs.Cluster, name string) *dcs.Member {
+	for i := range c.Members {
+		if c.Members[i].Name == name {
+			return &c.Members[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+package ha
+
+import (
+	"strings"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+)
+
+// foldHint notes which part of what we know of the store is old.
+func foldHint(v *View, e Hinted) {
+	v.Store.Seen = max(v.Store.Seen, e.Hint.Version)
+	key := e.Hint.Key
+	switch {
+	case key == "members/"+v.Self.Name:
+		return // our own
+	case strings.HasPrefix(key, "members/"), key == "status", key == "history", key == "failsafe", key == "optime/leader":
+		if key == "status" && v.Lease.State == LeaseHeld {
+			return // our own
+		}
+		v.Store.Stale = true
+		// While nobody leads, or somebody hands over, each word of a member counts.
+		v.Store.Urgent = v.Store.Urgent || v.Store.Cluster.Leader == nil || v.Store.Cluster.Failover != nil
+	default:
+		v.Store.Stale, v.Store.Urgent = true, true
+	}
+}
+
+// answered notes that the store serves, or does not.
+func (v *View) answered(now time.Time, f *Fault) {
+	if f == nil || f.Kind == FaultConflict || f.Kind == FaultSessionLost {
+		v.Store.Answered, v.Store.FailedAt, v.Store.Problem = now, time.Time{}, ""
+		return
+	}
+	if v.Store.FailedAt.IsZero() {
+		v.Store.FailedAt = now
+	}
+	v.Store.Problem = f.Text
+	v.Store.Stale = true
+}
+
+func foldLoaded(now time.Time, v *View, e Loaded) {
+	v.answered(now, e.Fault)
+	if e.Fault != nil {
+		v.Store.Urgent = true
+		return
+	}
+	s := &v.Store
+	s.Known, s.Cluster, s.Sent, s.At = true, e.Cluster, e.Sent, now
+	s.Seen = max(s.Seen, e.Cluster.Version)
+	if e.Settings != nil {
+		foldSettings(now, v, *e.Settings)
+	}
+	foldLeaderSeen(now, v)
+	foldVacancy(now, v)
+	if v.Rejoin.Leader != leaderLife(&e.Cluster) {
+		v.Rejoin = Rejoin{Leader: leaderLife(&e.Cluster)}
+	}
+	if i := e.Cluster.Initialize; v.Initialize.Mine != nil && (i == nil || i.Entry.Created != v.Initialize.Mine.Entry.Created) {
+		v.Initialize.Mine = nil
+	}
+}
+
+// foldLeaderSeen compares what a linearizable read shows of the leader key with what we thought.
+func foldLeaderSeen(now time.Time, v *View) {
+	l := v.Store.Cluster.Leader
+	mine := l != nil && v.Session.ID != "" && l.Meta.Session == v.Session.ID
+	switch {
+	case v.Lease.State == LeaseHeld && (!mine || l.Meta.Created != v.Lease.Leader.Created):
+		v.lost("the store shows another leader key, or none")
+	case v.Lease.State == LeaseDoubt && mine:
+		// It is dated from the session's last confirmed keepalive, whatever became of the acquire (safety 1.4).
+		v.Lease.State, v.Lease.Leader, v.Lease.Since = LeaseHeld, l.Meta, now
+		v.Lease.Auth = Authority{Sent: v.Session.Kept, TTL: v.Session.TTL}
+		v.Lease.Late, v.Lease.Looked = true, now
+	case v.Lease.State == LeaseDoubt || v.Lease.State == LeaseLost:
+		if !mine {
+			v.Lease = Lease{Cause: v.Lease.Cause}
+		}
+	case v.Lease.State == LeaseNone && mine:
+		v.Lease = Lease{State: LeaseHeld, Leader: l.Meta, Since: now, Decided: now, Late: true, Looked: now,
+			Auth: Authority{Sent: v.Session.Kept, TTL: v.Session.TTL}}
+	}
+}
+
+func (v *View) lost(cause string) {
+	v.Lease = Lease{State: LeaseLost, Cause: cause}
+	v.Store.Stale, v.Store.Urgent = true, true
+}
+
+// foldVacancy remembers who led last, and since when nobody does.
+func foldVacancy(now time.Time, v *View) {
+	c := &v.Store.Cluster
+	if c.Leader != nil {
+		v.Vacancy = Vacancy{LastName: c.Leader.Name, LastSeen: now, Last: findMember(c, c.Leader.Name)}
+		return
+	}
+	if v.Vacancy.Since.IsZero() {
+		v.Vacancy.Since, v.Vacancy.Moved = now, time.Time{}
+	}
+	if m := findMember(c, v.Vacancy.LastName); m != nil {
+		v.Vacancy.Last = m
+	}
+}
+
+func leaderLife(c *dcs.Cluster) dcs.Version {
+	if c.Leader == nil {
+		return 0
+	}
+	return c.Leader.Meta.Created
+}
+
+func foldSessionKept(now time.Time, v *View, e SessionKept) {
+	v.answered(now, e.Fault)
+	if e.Fault != nil {
+		v.Session.Failed = now
+		if e.Fault.Kind == FaultSessionLost {
+			v.sessionLost()
+		}
+		return
+	}
+	if e.Alive.Session != v.Session.ID && v.Lease.State == LeaseHeld {
+		v.lost("our session ended")
+	}
+	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: e.Sent}
+	if e.Alive.Version > v.Store.Seen {
+		v.Store.Stale, v.Store.Seen = true, e.Alive.Version
+	}
+}
+
+func (v *View) sessionLost() {
+	v.Session = SessionView{}
+	v.Store.MemberAt = time.Time{}
+	if v.Lease.State == LeaseHeld {
+		v.lost("our session ended")
+	}
+}
+
+func foldAcquired(now time.Time, v *View, e Acquired) {
+	v.answered(now, e.Fault)
+	decided := v.Lease.Decided
+	switch {
+	case e.Fault == nil:
+		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided,
+			Auth: Authority{Sent: v.Session.Kept, TTL: min(v.Session.TTL, e.Held.TTL)}}
+		if now.Sub(decided) > time.Second {
+			v.Lease.Late, v.Lease.Looked = true, now
+		}
+		if e.Held.Leader.Session != v.Session.ID {
+			v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent}
+			v.Lease.Auth = Authority{Sent: e.Sent, TTL: e.Held.TTL}
+		}
+	case e.Fault.Kind == FaultUnknown:
+		// Nothing is known until a read shows it: the lease stays in doubt.
+	case e.Fault.Kind == FaultSessionLost:
+		v.Lease = Lease{}
+		v.sessionLost()
+	default:
+		v.Lease = Lease{}
+	}
+	v.Store.Stale, v.Store.Urgent = true, true
+}
+
+func foldRenewed(now time.Time, v *View, e Renewed) {
+	v.answered(now, e.Fault)
+	if v.Lease.State != LeaseHeld {
+		return
+	}
+	switch {
+	case e.Fault == nil:
+		v.Lease.Leader = e.Held.Leader
+		v.Lease.Auth = Authority{Sent: e.Sent, TTL: e.Held.TTL}
+		v.Lease.RenewFailed, v.Lease.RenewProblem = time.Time{}, ""
+		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent}
+		v.Store.Seen = max(v.Store.Seen, e.Held.Version)
+	case e.Fault.Kind == FaultConflict:
+		v.lost("the store says that the leader key is not ours any more: " + e.Fault.Text)
+	case e.Fault.Kind == FaultSessionLost:
+		v.sessionLost()
+	default:
+		v.Lease.RenewFailed, v.Lease.RenewProblem = now, e.Fault.Text
+	}
+}
+
+func foldReleased(now time.Time, v *View, e Released) {
+	v.answered(now, e.Fault)
+	v.Store.Stale, v.Store.Urgent = true, true
+	switch {
+	case e.Fault == nil || e.Fault.Kind == FaultConflict || e.Fault.Kind == FaultSessionLost:
+		v.Lease = Lease{Cause: "released"}
+		if v.Handover != nil {
+			h := *v.Handover
+			h.Released = true
+			v.Handover = &h
+		}
+	case e.Fault.Kind == FaultUnknown:
+		// In doubt until read.
+	default:
+		// Nothing was written: the key is still ours, but authority has to be proven anew.
+		v.Lease.State = LeaseDoubt
+	}
+}
+
+func foldClaimed(now time.Time, v *View, e Claimed) {
+	v.answered(now, e.Fault)
+	v.Store.Stale, v.Store.Urgent = true, true
+	if e.Fault != nil {
+		v.Initialize.Failed = now
+		return
+	}
+	i := e.Initialize
+	v.Initialize = ClaimView{Mine: &i}
+}
+
+func foldWrote(now time.Time, v *View, e Wrote) {
+	v.answered(now, e.Fault)
+	if e.What == (Publish{}).Name() {
+		if e.Fault != nil {
+			v.Store.MemberAt, v.Store.MemberFailed = time.Time{}, now
+		}
+		if e.Fault.Is(FaultSessionLost) {
+			v.sessionLost()
+		}
+		return
+	}
+	// What was written, or refused, has to be seen before it is written again.
+	v.Store.Stale, v.Store.Urgent = true, true
+}

@@ -1,0 +1,224 @@
+package ha
+
+import (
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// View is what a node knows: facts with their times, no policy. Fold makes a new one of each event; what it points to is
+// never changed afterwards, so that views can be kept and compared.
+type View struct {
+	Self     Self
+	Settings Settings
+	// LastTTL is the largest ttl in force before the present one, until it is that long ago (safety: W).
+	LastTTL    time.Duration
+	TTLChanged time.Time
+	Store      StoreView
+	Session    SessionView
+	Lease      Lease
+	Initialize ClaimView
+	Local      LocalView
+	Task       *TaskView // nil: the server's lane is free
+	LastTask   *TaskResult
+	Handover   *Handover // a stop that hands the leader key over; nil: none
+	Vacancy    Vacancy
+	Peers      map[string]PeerView
+	Fence      FenceView
+	Rejoin     Rejoin
+	Lanes      [numLanes]Flight
+	Configured ConfiguredView
+	Commands   []PendingCommand
+	Shutdown   time.Time // when the end of the agent was asked for; zero: not
+	Fatal      string    // why the node cannot go on
+	Done       bool      // the node has ended
+}
+
+// Self is what never changes while the node runs.
+type Self struct {
+	Name, Scope, Version, Release string
+	StartID                       string
+	ConnURL, APIURL, ProxyURL     string
+	Started                       time.Time
+	CanFound                      bool   // a bootstrap section exists
+	FoundConfig                   []byte // what is written to /config after founding
+	Fence                         string // what Fence.Describe said
+	Fenced                        bool
+}
+
+// Flight is an action under way on a lane.
+type Flight struct {
+	ID    uint64 // 0: the lane is free
+	Since time.Time
+	Name  string
+}
+
+// StoreView is the cluster as last read, and how the store has answered.
+type StoreView struct {
+	Known        bool
+	Cluster      dcs.Cluster
+	Sent         time.Time      // when the read began: it shows everything that finished before
+	At           time.Time      // when its answer came
+	Stale        bool           // something has changed since
+	Urgent       bool           // and it is of a kind that cannot wait for the next loop
+	Seen         dcs.Version    // newest version that hints or writes have shown
+	Answered     time.Time      // last answer of any kind
+	FailedAt     time.Time      // last request that failed for want of the store; zero after an answer
+	Problem      string         // and how
+	Member       dcs.MemberData // as last published
+	MemberAt     time.Time      // zero: never
+	MemberFailed time.Time
+}
+
+// SessionView is the session that our keys live with.
+type SessionView struct {
+	ID     string // "": none known
+	TTL    time.Duration
+	Kept   time.Time // when the last confirmed keepalive was sent
+	Failed time.Time
+}
+
+// LeaseState says what we know of the leader key.
+type LeaseState string
+
+// States of the lease. There is no "expired": that is a function of now.
+const (
+	LeaseNone  LeaseState = ""      // we do not hold it, as far as we know
+	LeaseHeld  LeaseState = "held"  // the store said so; Auth says until when that may be believed
+	LeaseDoubt LeaseState = "doubt" // an acquire or release of unknown fate: read before anything else
+	LeaseLost  LeaseState = "lost"  // the store said that it is not ours any more
+)
+
+// Lease is our hold on the leader key.
+type Lease struct {
+	State        LeaseState
+	Leader       dcs.Meta
+	Auth         Authority
+	Since        time.Time // when it was acquired
+	Decided      time.Time // when the decision to acquire it was made
+	Late         bool      // the acquire took so long that its grounds have to be looked at again (safety 3.6)
+	Looked       time.Time // when Late was set: facts older than this do not count
+	Cause        string    // why it was lost
+	RenewFailed  time.Time // last renewal that was not confirmed; zero after a confirmed one
+	RenewProblem string
+}
+
+// ClaimView is the right to found the cluster.
+type ClaimView struct {
+	Mine    *dcs.Initialize // the life of /initialize that we created; nil: none
+	Failed  time.Time
+	Founded bool // the server in our data directory was made under that right
+}
+
+// LocalView is the server as last observed, corrected by what has happened since.
+type LocalView struct {
+	Known         bool
+	Obs           postgres.Observation
+	Sent          time.Time
+	At            time.Time
+	Before        postgres.Position // position at the observation before
+	BeforeSent    time.Time
+	Stale         bool      // look again
+	Crashed       time.Time // a writable server ended without having been told; zero: no
+	WasPrimary    bool      // it ran writable when last seen alive
+	Closed        bool      // told by bootstrap: ordinary clients cannot log in yet
+	StartFailures int       // in a row
+	StartFailed   time.Time
+	StartProblem  string
+	LastAlive     time.Time
+	NotStreaming  time.Time // since when a running standby has had no receiver that streams; zero: it streams, or is none
+	Demoted       bool      // the last stop was a demotion
+}
+
+// TaskView is the task under way.
+type TaskView struct {
+	ID        uint64
+	Task      postgres.Task
+	Why       Why
+	Since     time.Time
+	Phase     postgres.PhaseName
+	Text      string
+	Cancelled string
+}
+
+// TaskResult is how the last task ended.
+type TaskResult struct {
+	Task    postgres.Task
+	Why     Why
+	At      time.Time
+	Fault   *Fault
+	Outcome postgres.Outcome
+}
+
+// Handover is a stop after which another shall lead.
+type Handover struct {
+	Why       Why
+	Candidate string       // "": whoever has everything
+	Request   dcs.Version  // of /failover, 0: none
+	End       postgres.LSN // end of the shutdown checkpoint; 0: not there yet
+	EndAt     time.Time
+	Best      postgres.LSN // furthest position that an asked peer has told since
+	Reached   string       // who has everything
+	Released  bool
+	Failed    string // why it was given up: start again here
+}
+
+// Vacancy is what we remember about the absence of a leader.
+type Vacancy struct {
+	Since    time.Time   // when we saw it first; zero: there is a leader
+	Last     *dcs.Member // the last leader, as its member key was when we saw it last; nil: none known
+	LastSeen time.Time
+	LastName string
+	Moved    time.Time // when our own position was last seen to grow during the vacancy
+}
+
+// PeerView is one member as it answered last.
+type PeerView struct {
+	Asking      uint64 // id of the request under way
+	Sent        time.Time
+	At          time.Time // of the answer below
+	AskedAt     time.Time // when that was asked
+	Answer      PeerAnswer
+	SilentSince time.Time // first of the unanswered polls in a row
+	CloneFailed time.Time
+}
+
+// FenceView is the guard as it has acknowledged.
+type FenceView struct {
+	Armed   bool
+	Order   FenceOrder
+	Lost    string // why it is gone; "": it is there
+	Failed  time.Time
+	Problem string
+}
+
+// Rejoin is what we know about our log against the leader's.
+type Rejoin struct {
+	Leader  dcs.Version // incarnation of the leader key that the facts below belong to
+	Lineage *postgres.Lineage
+	LocalAt time.Time // when the local side was seen
+	At      time.Time
+	Failed  time.Time
+	Problem string
+	Rewinds int  // failed rewinds in a row
+	Rewound bool // a rewind against this leader succeeded
+}
+
+// ConfiguredView is what the server was told of the settings.
+type ConfiguredView struct {
+	Version uint64 // counts Settings values
+	Sent    uint64 // the version under way
+	Done    uint64
+	Failed  time.Time
+	Problem string
+	SlotsAt time.Time
+	Slots   string // the wanted slots that were ensured last
+}
+
+// PendingCommand waits for an answer.
+type PendingCommand struct {
+	ID      uint64
+	Command Command
+	At      time.Time
+}
