@@ -90,12 +90,3 @@ func Timestamp(t time.Time) string {
 	}
 	return t.Format("2006-01-02 15:04:05.000000-07:00")
 }
-
-// ISO prints t as the API shows the time of something scheduled.
-func ISO(t time.Time) string {
-	t = t.Truncate(time.Microsecond)
-	if t.Nanosecond() == 0 {
-		return t.Format("2006-01-02T15:04:05-07:00")
-	}
-	return t.Format("2006-01-02T15:04:05.000000-07:00")
-}
