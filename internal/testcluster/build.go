@@ -1,0 +1,70 @@
+//go:build linux
+
+package testcluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// MissingError says that a program of somebody else is not installed.
+type MissingError struct{ Program, Hint string }
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s is not installed (hint: %s)", e.Program, e.Hint)
+}
+
+// Programs is a folder with the programs under test, readable by everyone.
+type Programs struct{ Dir string }
+
+// Tanist is the agent.
+func (p Programs) Tanist() string { return filepath.Join(p.Dir, "tanist") }
+
+// Tanistctl is the operator's tool.
+func (p Programs) Tanistctl() string { return filepath.Join(p.Dir, "tanistctl") }
+
+func (p Programs) reaper() string { return filepath.Join(p.Dir, "reaper") }
+
+// Build compiles the programs of this module into a new folder, as a release is built: static and stripped. The caller
+// removes the folder. The working directory must be inside the module.
+func Build(ctx context.Context) (Programs, error) {
+	dir, err := os.MkdirTemp("", "tanist-bin-")
+	if err != nil {
+		return Programs{}, err
+	}
+	p := Programs{dir}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return p, err
+	}
+	const module = "github.com/tanist-ha/tanist"
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/",
+		module+"/cmd/tanist", module+"/cmd/tanistctl", module+"/internal/testcluster/reaper")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		_ = os.RemoveAll(dir)
+		return Programs{}, fmt.Errorf("build the programs: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	return p, nil
+}
+
+// FindPostgres returns the program folder of PostgreSQL 15 where it is installed, else of the newest server.
+func FindPostgres() (string, error) {
+	var newest string
+	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/postgres", "/usr/pgsql-*/bin/postgres"} {
+		found, _ := filepath.Glob(pattern) // sorted; the patterns are well formed
+		for _, f := range found {
+			newest = filepath.Dir(f)
+			if strings.Contains(f, "/15/") || strings.Contains(f, "pgsql-15/") {
+				return newest, nil
+			}
+		}
+	}
+	if newest == "" {
+		return "", &MissingError{"PostgreSQL", "install postgresql"}
+	}
+	return newest, nil
+}

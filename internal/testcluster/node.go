@@ -1,0 +1,232 @@
+//go:build linux
+
+package testcluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tanist-ha/tanist/internal/testcluster/procs"
+)
+
+// Node is one host: an agent, its server, an address.
+type Node struct {
+	Name             string
+	Host             string
+	PGPort, RESTPort int
+	Scheme           string // of the REST API: http or https
+
+	Dir, DataDir, SocketDir string
+	ConfigFile, LogFile     string
+
+	c     *Cluster
+	index int
+	ns    *namespace
+	agent *process
+}
+
+// PGAddress is the server's host:port.
+func (n *Node) PGAddress() string { return address(n.Host, n.PGPort) }
+
+// RESTAddress is the REST API's host:port.
+func (n *Node) RESTAddress() string { return address(n.Host, n.RESTPort) }
+
+// WriteConfig writes the agent's configuration file. A running agent does not see it before its next start or reload.
+func (n *Node) WriteConfig(cfg map[string]any) error {
+	raw, err := marshal(cfg)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(n.ConfigFile, raw, 0o644); err != nil {
+		return err
+	}
+	return n.c.own(n.ConfigFile)
+}
+
+// Start starts the agent. It does not wait for anything.
+func (n *Node) Start() error {
+	if n.Running() {
+		return fmt.Errorf("start %s: its agent runs already", n.Name)
+	}
+	o := n.c.base
+	o.args = []string{n.c.Programs.Tanist(), n.ConfigFile}
+	o.dir, o.logFile, o.ns = n.Dir, n.LogFile, n.hostNetwork()
+	o.env = append(append([]string{}, o.env...), n.marker())
+	agent, err := start(o)
+	if err != nil {
+		return err
+	}
+	n.agent = agent
+	return nil
+}
+
+func (n *Node) hostNetwork() *namespace {
+	if n.ns != nil {
+		return n.ns
+	}
+	return n.c.hub
+}
+
+// marker is in the environment of the agent and of everything that it starts.
+func (n *Node) marker() string { return "TESTNODE=" + n.Dir }
+
+// processes matches everything that runs on this host: agent, guard, server, tools.
+func (n *Node) processes() procs.Match {
+	return procs.Any(procs.InDir(n.Dir), procs.WithEnv(n.marker()))
+}
+
+// Running says whether the agent runs.
+func (n *Node) Running() bool { return n.agent.running() }
+
+// AgentPID is the agent's process id; 0: it was never started.
+func (n *Node) AgentPID() int {
+	if n.agent == nil {
+		return 0
+	}
+	return n.agent.cmd.Process.Pid
+}
+
+// Processes lists the processes of this host.
+func (n *Node) Processes() []int { return procs.Find(n.processes()) }
+
+// Exit waits for the agent's end and returns its exit code; -1: a signal ended it.
+func (n *Node) Exit(ctx context.Context) (code int, err error) {
+	select {
+	case <-n.agent.done:
+		return n.agent.cmd.ProcessState.ExitCode(), nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("wait for the end of the agent of %s: %w", n.Name, context.Cause(ctx))
+	}
+}
+
+// Stop asks the agent to end in order (SIGTERM) and waits.
+func (n *Node) Stop(ctx context.Context) error { return n.agent.end(ctx, syscall.SIGTERM) }
+
+// Terminate asks the agent to end in order and does not wait.
+func (n *Node) Terminate() error { return n.agent.signal(syscall.SIGTERM) }
+
+// Reload sends SIGHUP.
+func (n *Node) Reload() error { return n.agent.signal(syscall.SIGHUP) }
+
+// KillAgent ends the agent alone with SIGKILL and waits until it is gone.
+func (n *Node) KillAgent(ctx context.Context) error { return n.agent.end(ctx, syscall.SIGKILL) }
+
+// FreezeAgent stops the agent alone as it is.
+func (n *Node) FreezeAgent() error { return n.agent.signal(syscall.SIGSTOP) }
+
+// ThawAgent lets a frozen agent go on.
+func (n *Node) ThawAgent() error { return n.agent.signal(syscall.SIGCONT) }
+
+// Postmaster is the process id of the server; ok is false while none runs.
+func (n *Node) Postmaster() (pid int, ok bool) { return procs.Postmaster(n.DataDir) }
+
+// KillPostmaster ends the postmaster, and only it, with SIGKILL.
+func (n *Node) KillPostmaster() error {
+	pid, ok := n.Postmaster()
+	if !ok {
+		return fmt.Errorf("kill the postmaster of %s: none runs", n.Name)
+	}
+	if procs.Signal([]int{pid}, procs.InDir(n.DataDir), syscall.SIGKILL) != 1 {
+		return fmt.Errorf("kill the postmaster of %s: process %d has ended already", n.Name, pid)
+	}
+	return nil
+}
+
+// KillHost ends every process of the host at one moment: all are stopped, then killed.
+func (n *Node) KillHost(ctx context.Context) error {
+	m := n.processes()
+	procs.Signal(procs.Find(m), m, syscall.SIGSTOP)
+	if err := procs.Kill(ctx, m); err != nil {
+		return err
+	}
+	return n.reaped(ctx)
+}
+
+func (n *Node) reaped(ctx context.Context) error {
+	if n.agent == nil {
+		return nil
+	}
+	select {
+	case <-n.agent.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// FreezeHost stops every process of the host as it is.
+func (n *Node) FreezeHost() {
+	m := n.processes()
+	procs.Signal(procs.Find(m), m, syscall.SIGSTOP)
+}
+
+// ThawHost lets everything go on, the agent last.
+func (n *Node) ThawHost() {
+	m := n.processes()
+	procs.Signal(procs.Find(m), m, syscall.SIGCONT)
+}
+
+// Partition makes the host vanish from the network: every packet from it and to it is dropped, no connection is reset, and
+// within the host everything goes on. It needs the layout Namespaces.
+func (n *Node) Partition() error {
+	if n.ns == nil {
+		return errors.New("partition a host: the cluster has no namespaces")
+	}
+	return n.c.hub.ip("link set " + portName(n.index) + " nomaster")
+}
+
+// Heal ends a Partition.
+func (n *Node) Heal() error { return n.c.hub.ip("link set " + portName(n.index) + " master br0") }
+
+// DialInside connects to address from within the host, also while it is cut off.
+func (n *Node) DialInside(ctx context.Context, network, address string) (net.Conn, error) {
+	return n.hostNetwork().dial(ctx, network, address)
+}
+
+// Log is everything that the agent has written, over all its starts.
+func (n *Node) Log() string {
+	raw, err := os.ReadFile(n.LogFile)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
+}
+
+// WaitLog waits until the agent's log contains text.
+func (n *Node) WaitLog(ctx context.Context, text string) error {
+	return poll(ctx, 50*time.Millisecond, "the log of "+n.Name+" to say "+text, func() (bool, string) {
+		log := n.Log()
+		return bytes.Contains([]byte(log), []byte(text)), tail(log, 500)
+	})
+}
+
+func (n *namespace) close() {
+	if n != nil {
+		_ = n.file.Close()
+	}
+}
+
+// lockedBuffer collects two outputs.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
