@@ -6,13 +6,14 @@ type Control struct {
 	State                                                                                ControlState
 	Timeline                                                                             Timeline // of the latest checkpoint
 	Checkpoint                                                                           LSN      // where the latest checkpoint record starts
-	CheckpointEnd                                                                        LSN      `json:",omitempty"` // where that record ends, when it is a shutdown checkpoint; see ShutdownEnd
+	CheckpointEnd                                                                        LSN      `json:",omitempty"` // where that record ends, when it is a shutdown checkpoint; see func CheckpointEnd. Not in pg_control: added by who can read the log
 	MinRecoveryEnd                                                                       LSN      `json:",omitempty"`
 	MinRecoveryTimeline                                                                  Timeline `json:",omitempty"`
 	Checksums                                                                            bool
 	WALLogHints                                                                          bool
 	MaxConnections, MaxWorkerProcesses, MaxWALSenders, MaxPreparedXacts, MaxLocksPerXact int
 	CatalogVersion                                                                       uint32
+	WALSegmentSize                                                                       int `json:",omitempty"` // bytes in a file of the log
 }
 
 // ControlState is the cluster state that pg_control records.
