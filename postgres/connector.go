@@ -10,14 +10,14 @@ import (
 // but the simple query protocol.
 type Connector interface {
 	// Connect opens one connection within the context's deadline (and connect_timeout, if set, for each host). An answer
-	// of the server that it does not let us in, or is starting up, is a *ServerError.
+	// of the server that it does not let us in, or is starting up, is an error that wraps a *ServerError.
 	Connect(ctx context.Context, p ConnectParams) (Conn, error)
 }
 
 // ConnectParams says where to connect and how the session starts.
 type ConnectParams struct {
 	// Conninfo holds libpq's connection settings: host (a folder for a Unix socket), port, user, password, dbname,
-	// sslmode, connect_timeout, … Nothing is taken from the environment of the process or from files that it does not name.
+	// sslmode, connect_timeout, … What is left out has the driver's default, which may look at libpq's environment variables.
 	Conninfo Conninfo
 	// Session holds server settings of the session: application_name, statement_timeout, search_path, …
 	Session map[string]string
@@ -31,7 +31,7 @@ type ConnectParams struct {
 type Conn interface {
 	// Query sends sql as one simple query and returns the rows of its last statement as text; nil is NULL. Several
 	// statements separated by semicolons run in one transaction unless they say otherwise. An error that the server
-	// reports is a *ServerError. The values are the caller's.
+	// reports wraps a *ServerError. The values are the caller's.
 	Query(ctx context.Context, sql string) ([][]*string, error)
 	// Exec is Query for statements whose rows nobody wants.
 	Exec(ctx context.Context, sql string) error
