@@ -12,6 +12,12 @@ type Settings struct {
 	TTL          time.Duration // of the leader's session; at least 20 s unless MinimumTTL says less
 	LoopWait     time.Duration // heartbeat; at least 1 s
 	RetryTimeout time.Duration // bound of one operation on the store; at least 3 s
+	// MinimumTTL is what tanist.minimum_ttl of the dynamic configuration allows TTL to be; 0: 20 s. With it LoopWait and
+	// RetryTimeout may be 1 s.
+	MinimumTTL time.Duration
+	// WithPatroni are the three times as a cluster that holds Patroni members must have them (safety 11.2): at least 20, 1
+	// and 3 s, whatever MinimumTTL says.
+	WithPatroni Timeouts
 
 	MaximumLagOnFailover int64         // bytes a candidate may be behind the last known position of the leader
 	CheckTimeline        bool          // a candidate must be on the newest known timeline
@@ -30,6 +36,9 @@ type Settings struct {
 	Paused         bool // pause is set; this release does not honour it (Notices says so), and publishes that it saw it
 }
 
+// Timeouts are the times that decide how fast a failure is noticed.
+type Timeouts struct{ TTL, LoopWait, RetryTimeout time.Duration }
+
 // Tags are the member's own tags.
 type Tags struct {
 	NoFailover       bool
@@ -37,6 +46,8 @@ type Tags struct {
 	NoLoadBalance    bool
 	CloneFrom        bool
 	NoSync           bool
+	SyncPriority     int // 1 unless set; 0 with NoSync
+	NoStream         bool
 	ReplicateFrom    string
 	All              map[string]any // as published, after filtering
 }
