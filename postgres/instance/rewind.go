@@ -1,0 +1,115 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// rewind carries out TaskRewind: crash recovery first if pg_control asks for it, then pg_rewind.
+func (i *Instance) rewind(ctx context.Context, t postgres.Task, phase func(postgres.Phase)) error {
+	if t.Upstream == nil {
+		return errors.New("no upstream is named")
+	}
+	if r := i.postmaster(); r != nil {
+		return fmt.Errorf("a server runs on the data directory, as process %d", r.id.PID)
+	}
+	if c, problem := i.condition(); c != postgres.DataDirReady {
+		return fmt.Errorf("the data directory is %s: %s", c, problem)
+	}
+	if err := i.sweep(ctx, nil); err != nil {
+		return err
+	}
+	control, err := i.readControl(ctx)
+	if err != nil {
+		return err
+	}
+	if control.State != postgres.ControlShutDown && control.State != postgres.ControlShutDownInRecovery {
+		phase(postgres.Phase{Name: postgres.PhaseProgress, Text: "crash recovery in single-user mode"})
+		if err := i.recoverSingle(ctx, control); err != nil {
+			return err
+		}
+	}
+	if err := i.writePassFile(t.Upstream.Host, t.Upstream.Port); err != nil {
+		return err
+	}
+	return i.runRewind(ctx, t.Upstream, phase)
+}
+
+// recoverSingle lets the server replay its log in single-user mode, in which nobody can connect, and shut down: pg_rewind
+// wants a clean end. What archiving has not copied yet is kept: an archive_command that fails keeps it.
+func (i *Instance) recoverSingle(ctx context.Context, control *postgres.Control) error {
+	s, _ := i.currentSettings()
+	if err := i.writeRole(nil); err != nil {
+		return err
+	}
+	if err := i.remove("standby.signal", "recovery.signal", "postmaster.pid"); err != nil {
+		return err
+	}
+	args := append([]string{"--single"}, i.serverArguments(s, control, false)...)
+	for name, least := range sharedMemory(control) {
+		args = append(args, "--"+name+"="+itoa(least))
+	}
+	args = append(args, "--archive_mode=on", "--archive_command=false", "template1")
+	c := command{path: i.program(progPostgres), args: args, env: environment("LC_ALL=C"), dir: i.cfg.DataDir}
+	err := c.run(ctx)
+	// Whatever happened, the next start must not come up writable by itself.
+	if err := errors.Join(err, i.touch("standby.signal")); err != nil {
+		return fmt.Errorf("crash recovery: %w", err)
+	}
+	return nil
+}
+
+// runRewind runs pg_rewind. Once it has begun to change files, an interruption leaves a directory that must not be
+// started: the marker says so.
+func (i *Instance) runRewind(ctx context.Context, u *postgres.Upstream, phase func(postgres.Phase)) error {
+	if err := i.writeMarker(marker{Work: "rewind"}); err != nil {
+		return err
+	}
+	begun, last := false, time.Time{}
+	c := command{
+		path: i.program(progRewind), args: i.rewindArguments(u), env: i.toolEnvironment(), dir: i.cfg.StateDir,
+		line: func(line string) {
+			// The last line before the first change (PostgreSQL source, pg_rewind.c); LC_ALL=C keeps it English.
+			begun = begun || strings.Contains(strings.ToLower(line), "need to copy")
+			if m := percentDone.FindStringSubmatch(line); m != nil && time.Since(last) > time.Second {
+				last = time.Now()
+				phase(postgres.Phase{Name: postgres.PhaseProgress, Text: "rewind " + m[1] + "%"})
+			}
+		},
+	}
+	err := c.run(ctx)
+	switch {
+	case err == nil:
+		if err := errors.Join(i.touch("standby.signal"), i.remove("recovery.signal", "postmaster.pid")); err != nil {
+			return err
+		}
+		return i.writeMarker(marker{Work: "rewind", Whole: true})
+	case !begun:
+		return errors.Join(fmt.Errorf("rewind to %s: %w", u.Name, err), i.removeMarker())
+	}
+	return fmt.Errorf("rewind to %s was interrupted while it changed files, so this copy has to be made anew: %w", u.Name, err)
+}
+
+func (i *Instance) rewindArguments(u *postgres.Upstream) []string {
+	source := i.toolConninfo(i.cfg.Rewind, u, i.cfg.Database)
+	source["target_session_attrs"] = "read-write"
+	args := []string{
+		"--target-pgdata=" + i.cfg.DataDir, "--source-server=" + source.Format(), "--progress", "--no-ensure-shutdown",
+	}
+	s, _ := i.currentSettings()
+	if i.recoverySection(s, stream{})["restore_command"] == "" {
+		return args
+	}
+	if i.major >= 15 {
+		return append(args, "--restore-target-wal", "--config-file="+i.confPath(".conf"))
+	}
+	if i.cfg.ConfigDir == i.cfg.DataDir {
+		return append(args, "--restore-target-wal")
+	}
+	return args
+}

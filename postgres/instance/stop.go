@@ -1,0 +1,214 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// immediatePatience is how long a server in immediate shutdown may take: the postmaster itself kills children that have
+// not ended after 5 s (PostgreSQL source, SIGKILL_CHILDREN_AFTER_SECS).
+const immediatePatience = 8 * time.Second
+
+// stop carries out TaskStop. The deadline of ctx, if it has one, is the ladder: SIGQUIT when two thirds of the time have
+// passed, SIGKILL at its end. Without one, an orderly shutdown takes the time that it takes.
+func (i *Instance) stop(ctx context.Context, t postgres.Task, phase func(postgres.Phase)) (postgres.Outcome, error) {
+	r := i.postmaster()
+	if r == nil {
+		return i.afterStop(ctx, nil)
+	}
+	if t.Stop != postgres.StopImmediate {
+		if err := i.beforeStop(ctx, t); err != nil {
+			return postgres.Outcome{}, err
+		}
+	}
+	f, _ := i.readPidFile()
+	r.remember(f)
+	l := newLadder(ctx, t.Stop, time.Now())
+	ctx = context.WithoutCancel(ctx)
+	if err := signalPostmaster(r, l.first); err != nil {
+		return postgres.Outcome{}, fmt.Errorf("signal the postmaster: %w", err)
+	}
+	phase(postgres.Phase{Name: postgres.PhaseSignalled})
+	if err := i.descend(ctx, r, l, phase); err != nil {
+		return postgres.Outcome{}, err
+	}
+	return i.afterStop(ctx, r.remembered())
+}
+
+// beforeStop is what may still be cancelled: a checkpoint while clients work, so that the shutdown's own is short, and
+// the user's script.
+func (i *Instance) beforeStop(ctx context.Context, t postgres.Task) error {
+	if t.Checkpoint {
+		if err := i.checkpoint(ctx); err != nil && ctx.Err() == nil {
+			i.log.Warn("checkpoint before the stop", "error", err)
+		}
+	}
+	if s, _ := i.currentSettings(); s.BeforeStop != "" && ctx.Err() == nil {
+		if err := i.script(ctx, s.BeforeStop, nil, nil); err != nil && ctx.Err() == nil {
+			i.log.Warn("before_stop failed; the server is stopped all the same", "error", err)
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// ladder is when a stop turns harsher.
+type ladder struct {
+	first      unix.Signal
+	quit, kill time.Time // zero: never
+}
+
+func newLadder(ctx context.Context, mode postgres.StopMode, now time.Time) ladder {
+	l := ladder{first: unix.SIGINT}
+	deadline, bounded := ctx.Deadline()
+	if mode == postgres.StopImmediate {
+		l.first, l.kill = unix.SIGQUIT, now.Add(immediatePatience)
+		if bounded && deadline.Before(l.kill) {
+			l.kill = deadline
+		}
+		return l
+	}
+	if bounded {
+		l.quit, l.kill = now.Add(deadline.Sub(now)*2/3), deadline
+	}
+	return l
+}
+
+// descend waits for the end of the server, sends the signals of the ladder, and tells when pg_control says "shut down":
+// WAL senders may still be sending then.
+func (i *Instance) descend(ctx context.Context, r *run, l ladder, phase func(postgres.Phase)) error {
+	control, err := os.Open(i.controlPath())
+	if err == nil {
+		defer control.Close()
+	} else {
+		control = nil
+	}
+	told := false
+	look := pace{next: 2 * time.Millisecond, limit: 20 * time.Millisecond}
+	for look.wait(ctx, r.ended) {
+		if !told && control != nil {
+			told = i.tellShutDown(ctx, control, phase)
+		}
+		now := time.Now()
+		if !l.quit.IsZero() && now.After(l.quit) {
+			// A server that only finishes its checkpoint or drains its WAL senders answers nobody: let it.
+			if i.harmless(ctx, r) {
+				l.quit = now.Add(100 * time.Millisecond)
+			} else {
+				l.quit = time.Time{}
+				i.log.Warn("fast shutdown took too long; ending the server at once", "pid", r.id.PID)
+				_ = signalPostmaster(r, unix.SIGQUIT)
+			}
+		}
+		if !l.kill.IsZero() && now.After(l.kill) && !i.harmless(ctx, r) {
+			if err := i.Kill("the stop took too long"); err != nil {
+				return err
+			}
+			l.kill = time.Time{}
+		}
+	}
+	if !told && control != nil {
+		i.tellShutDown(ctx, control, phase)
+	}
+	return nil
+}
+
+// tellShutDown tells PhaseShutDown once pg_control says so.
+func (i *Instance) tellShutDown(ctx context.Context, control *os.File, phase func(postgres.Phase)) bool {
+	state, err := peekState(control)
+	if err != nil || state != postgres.ControlShutDown && state != postgres.ControlShutDownInRecovery {
+		return false
+	}
+	c, err := i.readControl(ctx)
+	if err != nil || c.State != state {
+		return false // being written this moment
+	}
+	p := postgres.Phase{Name: postgres.PhaseShutDown}
+	if state == postgres.ControlShutDown {
+		p.LSN = c.CheckpointEnd
+	}
+	phase(p)
+	return true
+}
+
+// harmlessTitles are the children that a server keeps while it finishes a shutdown; none of them answers clients.
+var harmlessTitles = []string{"checkpointer", "logger", "archiver", "walsender", "io worker"}
+
+// harmless says whether two looks, 50 ms apart, find no child that could answer a client.
+func (i *Instance) harmless(ctx context.Context, r *run) bool {
+	for n := range 2 {
+		if n > 0 {
+			again := pace{next: 50 * time.Millisecond, limit: 50 * time.Millisecond}
+			if !again.wait(ctx, r.ended) {
+				return true
+			}
+		}
+		for _, pid := range children(r.id.PID) {
+			title := strings.Join(arguments(pid), " ")
+			if p, err := readProcess(pid); err != nil || p.zombie() {
+				continue
+			}
+			if !slices.ContainsFunc(harmlessTitles, func(t string) bool { return isChildOf(title, t, i.cfg.Scope) }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isChildOf says whether the title of a server process is of that kind: "postgres: KIND …", or with a cluster name
+// "postgres: SCOPE: KIND …".
+func isChildOf(title, kind, scope string) bool {
+	rest, ok := strings.CutPrefix(title, "postgres: ")
+	if !ok {
+		return false
+	}
+	rest = strings.TrimPrefix(rest, scope+": ")
+	return rest == kind || strings.HasPrefix(rest, kind+" ")
+}
+
+// afterStop sweeps and tells how the server ended.
+func (i *Instance) afterStop(ctx context.Context, last *pidFile) (postgres.Outcome, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := i.sweep(ctx, last); err != nil {
+		return postgres.Outcome{}, err
+	}
+	if !exists(i.controlPath()) {
+		return postgres.Outcome{}, nil
+	}
+	c, err := i.readControl(ctx)
+	if err != nil {
+		return postgres.Outcome{}, err
+	}
+	out := postgres.Outcome{Clean: c.State == postgres.ControlShutDown || c.State == postgres.ControlShutDownInRecovery}
+	if c.State == postgres.ControlShutDown {
+		out.End = c.CheckpointEnd
+	}
+	return out, nil
+}
+
+// script runs a user's command with more arguments, and waits for it.
+func (i *Instance) script(ctx context.Context, line string, args, env []string) error {
+	words, err := splitCommand(line)
+	if err != nil {
+		return err
+	}
+	if len(words) == 0 {
+		return errors.New("the command is empty")
+	}
+	c := command{
+		path: words[0], args: append(words[1:], args...), env: environment(env...),
+		line: func(s string) { i.log.Info("output of a script", "script", filepath.Base(words[0]), "line", s) },
+	}
+	return c.run(ctx)
+}
