@@ -1,0 +1,169 @@
+package etcd3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"github.com/tanist-ha/tanist/dcs"
+)
+
+// Backend is a dcs.Backend on etcd v3. It is safe for concurrent use.
+type Backend struct {
+	pool  *pool
+	login *login
+	era   *era
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelCauseFunc
+
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup // of requests and watches
+}
+
+var _ dcs.Backend = (*Backend)(nil)
+
+var errClosed = errors.New("etcd: the backend is closed")
+
+// New prepares a backend. It sends nothing: a store that is away, or a wrong password, shows with the first request.
+func New(cfg Config) (*Backend, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	p, err := newPool(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("etcd: prepare connections: %w", err)
+	}
+	b := &Backend{pool: p, login: newLogin(cfg.Username, cfg.Password), era: &era{logger: cfg.Logger}}
+	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	return b, nil
+}
+
+// Close ends all requests and watches and closes the connections. Sessions are left to expire.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	was := b.closed
+	b.closed = true
+	b.mu.Unlock()
+	if was {
+		return nil
+	}
+	b.cancel(errClosed)
+	b.wg.Wait()
+	return b.pool.close()
+}
+
+// begin starts a request: its context ends with the caller's and with the backend. Each begin needs its end.
+func (b *Backend) begin(ctx context.Context, op string) (context.Context, func(), error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, nil, &Error{Op: op, Class: dcs.ErrUnavailable, Err: errClosed}
+	}
+	b.wg.Add(1)
+	joined, cancel := context.WithCancelCause(ctx)
+	detach := context.AfterFunc(b.ctx, func() { cancel(errClosed) })
+	return joined, func() {
+		detach()
+		cancel(nil)
+		b.wg.Done()
+	}, nil
+}
+
+// Read returns every key below prefix as of one moment.
+func (b *Backend) Read(ctx context.Context, prefix string) (dcs.Snapshot, error) {
+	ctx, end, err := b.begin(ctx, "read")
+	if err != nil {
+		return dcs.Snapshot{}, err
+	}
+	defer end()
+	first, last := wholePrefix(prefix)
+	get := checked(b, unary(pb.NewKVClient, pb.KVClient.Range, &pb.RangeRequest{Key: first, RangeEnd: last}))
+	r, err := repeat(ctx, b, kind{op: "read", linearizable: true}, get)
+	if err != nil {
+		return dcs.Snapshot{}, err
+	}
+	return dcs.Snapshot{Entries: decodeEntries(r.Kvs), Version: dcs.Version(r.Header.Revision), StoreID: storeID(r.Header.ClusterId)}, nil
+}
+
+// Apply carries out tx. With writes it is sent once.
+func (b *Backend) Apply(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
+	ctx, end, err := b.begin(ctx, "apply")
+	if err != nil {
+		return dcs.Applied{}, err
+	}
+	defer end()
+	h, err := b.apply(ctx, "apply", tx)
+	if err != nil {
+		return dcs.Applied{}, err
+	}
+	return dcs.Applied{Version: dcs.Version(h.Revision)}, nil
+}
+
+// apply is Apply inside a request.
+func (b *Backend) apply(ctx context.Context, op string, tx dcs.Txn) (*pb.ResponseHeader, error) {
+	request, err := encodeTxn(tx)
+	if err != nil {
+		return nil, fmt.Errorf("etcd %s: %w", op, err)
+	}
+	send := unary(pb.NewKVClient, pb.KVClient.Txn, request)
+	var r *pb.TxnResponse
+	if len(tx.Do) == 0 {
+		r, err = repeat(ctx, b, kind{op: op, linearizable: true}, checked(b, send))
+	} else if r, err = once(ctx, b, kind{op: op, changes: true}, send); err == nil {
+		_ = b.era.accept(r.Header) // what is applied is applied, whoever tells it
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !r.Succeeded {
+		return nil, &Error{Op: op, Class: dcs.ErrConflict}
+	}
+	return r.Header, nil
+}
+
+// OpenSession grants a lease. etcd counts in whole seconds: a fraction is rounded up. It may grant more than asked for.
+func (b *Backend) OpenSession(ctx context.Context, ttl time.Duration) (dcs.Session, error) {
+	if ttl <= 0 {
+		return nil, fmt.Errorf("etcd open session: a ttl of %s", ttl)
+	}
+	ctx, end, err := b.begin(ctx, "open session")
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	seconds := int64((ttl + time.Second - 1) / time.Second)
+	grant := checked(b, unary(pb.NewLeaseClient, pb.LeaseClient.LeaseGrant, &pb.LeaseGrantRequest{TTL: seconds}))
+	r, err := repeat(ctx, b, kind{op: "open session", changes: true, linearizable: true}, grant)
+	if err != nil {
+		return nil, err
+	}
+	if r.Error != "" {
+		return nil, &Error{Op: "open session", Class: dcs.ErrUnavailable, Err: errors.New(r.Error)}
+	}
+	return &session{backend: b, lease: r.ID, ttl: time.Duration(r.TTL) * time.Second, cluster: r.Header.ClusterId}, nil
+}
+
+// headed is every answer of etcd.
+type headed interface{ GetHeader() *pb.ResponseHeader }
+
+// checked makes an answer from a member that is behind an error.
+func checked[T headed](b *Backend, c call[T]) call[T] {
+	return func(ctx context.Context, conn *grpc.ClientConn) (T, bool, error) {
+		answer, sent, err := c(ctx, conn)
+		if err == nil {
+			err = b.era.accept(answer.GetHeader())
+		}
+		return answer, sent, err
+	}
+}

@@ -1,0 +1,156 @@
+package etcd3
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/tanist-ha/tanist/dcs"
+)
+
+// Error is what every failed request returns. errors.Is finds both the class that callers branch on (one of dcs.Err...) and the cause.
+type Error struct {
+	Op       string // the request: "read", "apply", "keepalive", ...
+	Endpoint string // who answered or failed to, "" if none could be reached
+	Class    error  // dcs.ErrConflict, ErrUnknown, ErrUnavailable or ErrSessionLost
+	Err      error  // what etcd, gRPC or the context said; may be nil
+	Hint     string // what an operator can do about it; may be ""
+}
+
+// Error tells it in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("etcd " + e.Op)
+	if e.Endpoint != "" {
+		b.WriteString(" at " + e.Endpoint)
+	}
+	b.WriteString(": " + e.Class.Error())
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	if e.Hint != "" {
+		b.WriteString(" (" + e.Hint + ")")
+	}
+	return b.String()
+}
+
+// Unwrap makes class and cause known to errors.Is and errors.As.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Class}
+	}
+	return []error{e.Class, e.Err}
+}
+
+// errBehind says that a member answered in a lower raft term than the store had reached before.
+var errBehind = errors.New("the member is behind the others: its raft term is lower than one seen before")
+
+// verdict is what the error of one attempt means for what to do next.
+type verdict int
+
+const (
+	failed   verdict = iota // this endpoint could not; whether it had an effect is another question
+	noEffect                // this endpoint could not, and certainly changed nothing
+	refused                 // the store has answered, and every endpoint would say the same; nothing was changed
+	relogin                 // the token is missing, too old or unknown; nothing was changed
+	lost                    // the lease does not exist; nothing was changed
+)
+
+// judge sorts the error of an attempt. Only answers that etcd gives before it proposes a change, or from applying it without effect,
+// are taken for certain; whatever else arrives (timeouts above all) may have happened.
+func judge(err error) verdict {
+	switch cause := rpctypes.Error(err); {
+	case errors.Is(cause, rpctypes.ErrLeaseNotFound):
+		return lost
+	case errors.Is(cause, rpctypes.ErrInvalidAuthToken), errors.Is(cause, rpctypes.ErrAuthOldRevision),
+		errors.Is(cause, rpctypes.ErrUserEmpty):
+		return relogin
+	case errors.Is(cause, rpctypes.ErrNoLeader): // asked for by each request, and checked before it is looked at
+		return noEffect
+	case errors.Is(cause, rpctypes.ErrAuthFailed), errors.Is(cause, rpctypes.ErrPermissionDenied),
+		errors.Is(cause, rpctypes.ErrRequestTooLarge), errors.Is(cause, rpctypes.ErrTooManyOps),
+		errors.Is(cause, rpctypes.ErrDuplicateKey), errors.Is(cause, rpctypes.ErrEmptyKey),
+		errors.Is(cause, rpctypes.ErrNoSpace), errors.Is(cause, rpctypes.ErrLeaseTTLTooLarge):
+		return refused
+	case errors.Is(cause, rpctypes.ErrTooManyRequests), errors.Is(cause, rpctypes.ErrNotCapable):
+		return noEffect
+	}
+	return failed
+}
+
+// hint tells the operator what to look at.
+func hint(err error) string {
+	cause, text := rpctypes.Error(err), ""
+	if err != nil {
+		text = err.Error()
+	}
+	var unknownCA x509.UnknownAuthorityError
+	var badName x509.HostnameError
+	var notTLS tls.RecordHeaderError
+	switch {
+	case errors.Is(cause, rpctypes.ErrAuthFailed):
+		return "check username and password of the etcd section"
+	case errors.Is(cause, rpctypes.ErrUserEmpty):
+		return "etcd asks for a user: set username and password in the etcd section"
+	case errors.Is(cause, rpctypes.ErrPermissionDenied):
+		return "grant the etcd user readwrite on the prefix of the namespace"
+	case errors.Is(cause, rpctypes.ErrNoSpace):
+		return "etcd's quota is used up: compact, defragment, then `etcdctl alarm disarm`"
+	case errors.As(err, &unknownCA), strings.Contains(text, "certificate signed by unknown authority"):
+		return "the server's certificate does not come from the authority in cacert"
+	case errors.As(err, &badName), strings.Contains(text, "certificate is valid for"), strings.Contains(text, "doesn't contain any IP SANs"):
+		return "the server's certificate does not name this address"
+	case strings.Contains(text, "tls: certificate required"), strings.Contains(text, "tls: bad certificate"),
+		strings.Contains(text, "tls: unknown certificate"):
+		return "the server did not accept the client certificate: check cert and key of the etcd section"
+	case errors.As(err, &notTLS), strings.Contains(text, "first record does not look like a TLS handshake"):
+		return "the server does not speak TLS: use http in the address"
+	case strings.Contains(text, "error reading server preface: EOF"), strings.Contains(text, "malformed HTTP response"):
+		return "the server may speak TLS: use https in the address"
+	case strings.Contains(text, "connection refused"):
+		return "nothing listens there: is etcd running?"
+	}
+	return ""
+}
+
+// plain strips gRPC's wrapping from an error, for people, and puts the context's error where it ended the request.
+func plain(ctx context.Context, err error) error {
+	s, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	if ctx.Err() != nil && (s.Code() == codes.DeadlineExceeded || s.Code() == codes.Canceled) {
+		return context.Cause(ctx)
+	}
+	if etcd := rpctypes.Error(err); etcd != err {
+		return etcd
+	}
+	text := s.Message()
+	if i := strings.LastIndex(text, "desc = "); i >= 0 {
+		text = text[i+len("desc = "):]
+	}
+	return &remoteError{text: strings.Trim(text, `"`), err: err}
+}
+
+// remoteError shows the text of a gRPC error and keeps the error.
+type remoteError struct {
+	text string
+	err  error
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.err }
+
+// classOf chooses the class of a request that ended without an answer.
+func classOf(mayHaveHappened bool) error {
+	if mayHaveHappened {
+		return dcs.ErrUnknown
+	}
+	return dcs.ErrUnavailable
+}

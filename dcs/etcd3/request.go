@@ -1,0 +1,136 @@
+package etcd3
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+)
+
+// kind says what may be done with a request.
+type kind struct {
+	op           string
+	changes      bool // without an answer, it may have had an effect
+	linearizable bool // a quorum stands behind the answer
+}
+
+// repeat carries out a request that may be made more than once, until one attempt succeeds or ctx ends.
+func repeat[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error) {
+	attempts, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var none T
+	t := newTour(k.op, b.pool)
+	results := make(chan attempt[T])
+	launch := func() {
+		t.open++
+		b.wg.Add(1) // inside a request, which holds one already
+		go func() {
+			defer b.wg.Done()
+			ep, err := t.next(attempts)
+			if err != nil {
+				return // only when the request is over
+			}
+			select {
+			case results <- try(attempts, b.login, ep, c):
+			case <-attempts.Done():
+			}
+		}()
+	}
+	launch()
+	silence := time.NewTimer(min(patience, third(ctx)))
+	defer silence.Stop()
+	var pause <-chan time.Time
+	for {
+		select {
+		case a := <-results:
+			t.open--
+			if a.err == nil {
+				t.won(a.ep)
+				return a.answer, nil
+			}
+			if err := t.final(ctx, a.ep, a.err, b.login.user); err != nil {
+				return none, err
+			}
+			t.fail(a.ep, a.sent && judge(a.err) == failed, a.err)
+			if t.left() {
+				launch()
+			} else if pause == nil {
+				pause = t.pause()
+			}
+		case <-pause:
+			pause = nil
+			if t.again() && k.linearizable {
+				b.era.forget()
+			}
+			if t.left() {
+				launch()
+			}
+		case <-silence.C:
+			t.late()
+			if t.left() {
+				launch()
+			}
+			silence.Reset(max(min(patience, third(ctx)), time.Millisecond))
+		case <-ctx.Done():
+			return none, t.expired(ctx, k.changes && (t.sent || t.asking()))
+		}
+	}
+}
+
+// once carries out a request that must not be made twice: it moves on to another endpoint only as long as no server can have seen it.
+func once[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error) {
+	var none T
+	t := newTour(k.op, b.pool)
+	for {
+		if !t.left() {
+			select {
+			case <-t.pause():
+				t.again()
+			case <-ctx.Done():
+				return none, t.expired(ctx, false)
+			}
+		}
+		ep, err := t.next(ctx)
+		if err != nil {
+			return none, t.expired(ctx, false)
+		}
+		bounded, cancel := b.window(ctx)
+		a := try(bounded, b.login, ep, c)
+		ended := bounded.Err() != nil
+		cancel()
+		if a.err == nil {
+			t.won(ep)
+			return a.answer, nil
+		}
+		if err := t.final(ctx, ep, a.err, b.login.user); err != nil {
+			return none, err
+		}
+		t.fail(ep, false, a.err)
+		if a.sent && judge(a.err) == failed {
+			if ended {
+				b.pool.fellSilent(ep)
+			}
+			return none, &Error{Op: k.op, Endpoint: ep.name, Class: dcs.ErrUnknown, Err: plain(bounded, a.err), Hint: hint(a.err)}
+		}
+	}
+}
+
+// errSilent ends the wait for the answer to a write.
+var errSilent = errors.New("no answer in a third of the time left")
+
+// window bounds the wait for the answer to a write: where there is another endpoint to ask what became of it, to a third of the
+// time left, though never below patience.
+func (b *Backend) window(ctx context.Context) (context.Context, context.CancelFunc) {
+	if b.pool.size() == 1 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, max(third(ctx), patience), errSilent)
+}
+
+// asking says whether an endpoint is being asked at this moment.
+func (t *tour) asking() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.calling) > 0
+}
