@@ -1,0 +1,161 @@
+package dcs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// KeepAlive prolongs this node's session and keeps its member key with it. It opens a session if there is none, if it was
+// lost, or if it was asked for another TTL; the member key then moves to the new one before the old one is closed. With
+// nothing new to say it is one request.
+//
+// While the leader key is ours, a changed TTL is left to Renew, which moves both keys in one transaction.
+//
+// A member key that an earlier run of this node left, together with the leader key and under the same session, is not
+// touched before the takeover (see Acquire.Takeover) or the end of that session: it is the proof that the leader key was ours.
+func (c *Client) KeepAlive(ctx context.Context, r KeepAlive) (Alive, error) {
+	if c.name == "" || r.TTL <= 0 {
+		return Alive{}, fmt.Errorf("keepalive: name %q and ttl %s: both are needed", c.name, r.TTL)
+	}
+	data, err := encodeMember(r.Member)
+	if err != nil {
+		return Alive{}, err
+	}
+	if err := c.enter(ctx, "keepalive"); err != nil {
+		return Alive{}, err
+	}
+	defer c.leave()
+	keep, err := c.keeps(ctx, r.TTL)
+	if err != nil {
+		return Alive{}, err
+	}
+	if keep {
+		v, err := c.session.KeepAlive(ctx)
+		switch {
+		case err == nil:
+			a := Alive{Session: c.session.ID(), TTL: min(r.TTL, c.session.TTL()), Version: v}
+			return a, c.putMember(ctx, data)
+		case !errors.Is(err, ErrSessionLost):
+			return Alive{}, c.fail("keep alive the session of", keyMembers+c.name, err, "")
+		}
+		c.log.Info("the session was lost", "session", c.session.ID())
+		c.lost()
+	}
+	return c.replace(ctx, r, data)
+}
+
+// keeps reports whether the present session serves for ttl: it was asked for that, or it carries the leader key.
+func (c *Client) keeps(ctx context.Context, ttl time.Duration) (bool, error) {
+	if c.session == nil {
+		return false, nil
+	}
+	if err := c.resolve(ctx); err != nil {
+		return false, c.fail("keep alive the session of", keyMembers+c.name, err, "")
+	}
+	if ttl == c.asked {
+		return true, nil
+	}
+	if !c.mayLead() {
+		return false, nil
+	}
+	return c.stillLeads(ctx)
+}
+
+// replace opens a session in the place of the present one, which may be nil and does not carry the leader key.
+func (c *Client) replace(ctx context.Context, r KeepAlive, data []byte) (Alive, error) {
+	x, err := c.backend.OpenSession(ctx, r.TTL)
+	if err != nil {
+		return Alive{}, c.fail("open a session for", keyMembers+c.name, err, "")
+	}
+	c.adopt(x, r.TTL)
+	if err := c.putMember(ctx, data); err != nil {
+		return Alive{}, err
+	}
+	return Alive{Session: x.ID(), TTL: min(r.TTL, x.TTL()), Opened: true}, nil
+}
+
+// adopt makes x the session; the former one waits to be closed.
+func (c *Client) adopt(x Session, asked time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != nil {
+		c.old = append(c.old, c.session)
+	}
+	c.session, c.asked, c.member = x, asked, nil
+}
+
+// putMember writes the member key under the session if it does not stand so already, then ends superseded sessions.
+func (c *Client) putMember(ctx context.Context, data []byte) error {
+	if !c.wrote {
+		if _, err := c.Load(ctx); err != nil {
+			return err
+		}
+		if c.leftBehind() {
+			return nil
+		}
+	}
+	c.mu.Lock()
+	same := c.member != nil && bytes.Equal(c.member, data)
+	c.mu.Unlock()
+	if !same {
+		write := Write{Key: c.prefix + keyMembers + c.name, Value: data, Session: c.session}
+		_, err := c.backend.Apply(ctx, Txn{Do: []Write{write}})
+		c.settle(err)
+		if err != nil {
+			return c.fail("write", keyMembers+c.name, err, "")
+		}
+		c.stands(data)
+	}
+	if len(c.old) > 0 {
+		c.closeOld(ctx)
+	}
+	return nil
+}
+
+// stands notes that the member key is data, under the session.
+func (c *Client) stands(data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wrote, c.member = true, data
+}
+
+// settle draws the conclusions from the error of a write.
+func (c *Client) settle(err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrSessionLost):
+		c.lost()
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrUnavailable):
+	default:
+		c.forget()
+	}
+}
+
+// leftBehind reports whether the last Load showed leader and member key of our name under one session that is not ours.
+func (c *Client) leftBehind() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, m := c.seen.leader, c.seen.member
+	return l != nil && m != nil && l.Name == c.name && l.Meta.Session != "" &&
+		l.Meta.Session == m.Session && (c.session == nil || m.Session != c.session.ID())
+}
+
+// PutMember publishes this node's member key under its session; what stands there already is not written again. It needs
+// a session: KeepAlive comes first. Like KeepAlive it leaves the key alone that an earlier run left as leader.
+func (c *Client) PutMember(ctx context.Context, m MemberData) error {
+	data, err := encodeMember(m)
+	if err != nil {
+		return err
+	}
+	if err := c.enter(ctx, "put member"); err != nil {
+		return err
+	}
+	defer c.leave()
+	if c.session == nil {
+		return c.fail("write", keyMembers+c.name, ErrSessionLost, "")
+	}
+	return c.putMember(ctx, data)
+}
