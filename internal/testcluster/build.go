@@ -19,7 +19,17 @@ func (e *MissingError) Error() string {
 }
 
 // Programs is a folder with the programs under test, readable by everyone.
-type Programs struct{ Dir string }
+type Programs struct {
+	Dir  string
+	ours bool // made by Build, for Remove to remove
+}
+
+// Remove removes what Build made.
+func (p Programs) Remove() {
+	if p.ours {
+		_ = os.RemoveAll(p.Dir)
+	}
+}
 
 // Tanist is the agent.
 func (p Programs) Tanist() string { return filepath.Join(p.Dir, "tanist") }
@@ -30,13 +40,17 @@ func (p Programs) Tanistctl() string { return filepath.Join(p.Dir, "tanistctl") 
 func (p Programs) reaper() string { return filepath.Join(p.Dir, "reaper") }
 
 // Build compiles the programs of this module into a new folder, as a release is built: static and stripped. The caller
-// removes the folder. The working directory must be inside the module.
+// calls Remove. The working directory must be inside the module. TESTCLUSTER_PROGRAMS names a folder with programs that
+// were built otherwise, for example with the race detector.
 func Build(ctx context.Context) (Programs, error) {
+	if dir := os.Getenv("TESTCLUSTER_PROGRAMS"); dir != "" {
+		return Programs{Dir: dir}, nil
+	}
 	dir, err := os.MkdirTemp("", "tanist-bin-")
 	if err != nil {
 		return Programs{}, err
 	}
-	p := Programs{dir}
+	p := Programs{dir, true}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return p, err
 	}

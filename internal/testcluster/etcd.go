@@ -282,3 +282,12 @@ func (f *TLSFiles) Client() (*tls.Config, error) {
 	}
 	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
+
+// LeaseTTL is the TTL that the store granted to a lease, in seconds; 0: there is no such lease.
+func (e *Etcd) LeaseTTL(ctx context.Context, lease int64) (int, error) {
+	var reply struct {
+		GrantedTTL int `json:"grantedTTL,string"`
+	}
+	err := e.call(ctx, "/v3/lease/timetolive", map[string]any{"ID": strconv.FormatInt(lease, 10)}, &reply)
+	return reply.GrantedTTL, err
+}

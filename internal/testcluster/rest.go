@@ -155,3 +155,15 @@ func (c *Cluster) Switchover(ctx context.Context, leader, candidate *Node) error
 	}
 	return nil
 }
+
+// WaitTTL waits until the leader's session has this TTL: a changed setting has arrived.
+func (c *Cluster) WaitTTL(ctx context.Context, seconds int) error {
+	return poll(ctx, 100*time.Millisecond, fmt.Sprintf("a session of %d s", seconds), func() (bool, string) {
+		kv, err := c.Etcd.Get(ctx, c.Key("leader"))
+		if err != nil || kv == nil {
+			return false, fmt.Sprintf("leader key: %v, %v", kv, err)
+		}
+		ttl, err := c.Etcd.LeaseTTL(ctx, kv.Lease)
+		return ttl == seconds, fmt.Sprintf("it has %d s, %v", ttl, err)
+	})
+}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,7 +15,7 @@ import (
 
 // ConnConfig describes a connection of the superuser to node n, from the harness's place in the network.
 func (c *Cluster) ConnConfig(n *Node, database string) (*pgx.ConnConfig, error) {
-	return c.connConfig(fmt.Sprintf("host=%s port=%d dbname=%s sslmode=prefer", n.Host, n.PGPort, database), c.Dial)
+	return c.connConfig(fmt.Sprintf("host=%s port=%d dbname=%s sslmode=disable", n.Host, n.PGPort, database), c.Dial)
 }
 
 // ConnConfigAt is ConnConfig for an address that is not a node's: HAProxy's.
@@ -31,7 +33,9 @@ func (c *Cluster) connConfig(dsn string, dial dialer) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) { return dial(ctx, network, address) }
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return dial(ctx, network, address)
+	}
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	return cfg, nil
 }
@@ -119,4 +123,14 @@ func (c *Cluster) settled(ctx context.Context, leader *Node, running int) (bool,
 		}
 	}
 	return good >= running, "members say " + toJSON(members)
+}
+
+// ConnConfigAll is a connection of a client that knows all hosts and looks for the one that writes.
+func (c *Cluster) ConnConfigAll(database string) (*pgx.ConnConfig, error) {
+	var hosts, ports []string
+	for _, n := range c.Nodes {
+		hosts, ports = append(hosts, n.Host), append(ports, strconv.Itoa(n.PGPort))
+	}
+	return c.connConfig(fmt.Sprintf("host=%s port=%s dbname=%s sslmode=disable target_session_attrs=read-write",
+		strings.Join(hosts, ","), strings.Join(ports, ","), database), c.Dial)
 }
