@@ -106,7 +106,11 @@ type (
 	ArmFence struct{ Order FenceOrder }
 	// DisarmFence tells it that the server is down or in recovery.
 	DisarmFence struct{}
-	// Answerer replies to a command.
+	// EndHandover forgets the hand-over: it is done, or (with Why) it has failed and its request is to be cleared.
+	EndHandover struct{ Why string }
+	// ForgetClaim forgets the right to found the cluster.
+	ForgetClaim struct{}
+	// Reply answers a command.
 	Reply struct{ Command uint64 }
 	// Quit ends the node: with Problem, because going on would be wrong.
 	Quit struct{ Problem string }
@@ -149,6 +153,8 @@ func (ArmFence) lane() Lane        { return LaneFence }
 func (DisarmFence) lane() Lane     { return LaneFence }
 func (Reply) lane() Lane           { return LaneNow }
 func (Quit) lane() Lane            { return LaneNow }
+func (EndHandover) lane() Lane     { return LaneNow }
+func (ForgetClaim) lane() Lane     { return LaneNow }
 
 // Name implements Action.
 func (LoadCluster) Name() string     { return "load" }
@@ -175,6 +181,8 @@ func (ArmFence) Name() string        { return "arm fence" }
 func (DisarmFence) Name() string     { return "disarm fence" }
 func (Reply) Name() string           { return "reply" }
 func (Quit) Name() string            { return "quit" }
+func (EndHandover) Name() string     { return "end hand-over" }
+func (ForgetClaim) Name() string     { return "forget claim" }
 
 // Request is an action that the machine has begun.
 type Request struct {

@@ -47,6 +47,9 @@ func Fold(now time.Time, v View, e Event) View {
 	default:
 		foldRest(now, &v, e)
 	}
+	if v.Lease.State == LeaseHeld {
+		v.Adopted = false
+	}
 	return v
 }
 
@@ -140,12 +143,15 @@ func foldBegun(now time.Time, v *View, e Begun) {
 	}
 	switch a := e.Action.(type) {
 	case LoadCluster:
-		v.Store.Stale, v.Store.Urgent = false, false
+		v.Store.Stale, v.Store.Urgent, v.Store.Tried = false, false, now
 	case Publish:
 		v.Store.Member, v.Store.MemberAt = a.Member, now
 	case KeepSession:
-		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
+		v.Store.Member, v.Store.MemberAt, v.AskedTTL = a.Request.Member, now, a.Request.TTL
+	case RenewKey:
+		v.AskedTTL = a.Request.TTL
 	case AcquireKey:
+		v.TookOver = v.TookOver || a.Request.Takeover != nil
 		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
 		v.Lease = Lease{State: LeaseDoubt, Decided: now}
 	case ReleaseKey:
@@ -158,9 +164,18 @@ func foldBegun(now time.Time, v *View, e Begun) {
 	case CancelTask:
 		if v.Task != nil && v.Task.ID == a.Task {
 			t := *v.Task
-			t.Cancelled = a.Cause
+			t.Cancelled, t.CancelledAt = a.Cause, now
 			v.Task = &t
 		}
+	case EndHandover:
+		if v.Handover != nil && a.Why != "" {
+			v.FailedRequest, v.FailedWhy = v.Handover.Request, a.Why
+		}
+		v.Handover = nil
+	case ForgetClaim:
+		v.Initialize = ClaimView{Failed: now}
+	case KillServer:
+		v.Killed = now
 	case Observe:
 		v.Local.Stale = false
 	case Configure:

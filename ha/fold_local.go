@@ -9,6 +9,14 @@ import (
 
 func foldObserved(now time.Time, v *View, e Observed) {
 	l := &v.Local
+	if t := v.LastTask; t != nil && e.Sent.Before(t.At) {
+		l.Stale = true // it looked before the last task was done
+		return
+	}
+	if p := e.Observation.Postmaster; p != nil && *p == l.Dead {
+		l.Stale = true // it looked before that postmaster ended
+		return
+	}
 	if l.Known && l.Obs.SQL != nil {
 		l.Before, l.BeforeSent = l.Obs.SQL.Position(), l.Sent
 	}
@@ -17,6 +25,9 @@ func foldObserved(now time.Time, v *View, e Observed) {
 		v.Vacancy.Moved = now
 	}
 	old := *l
+	if !l.Known && e.Observation.Postmaster != nil && !e.Observation.Standby {
+		v.Adopted = true
+	}
 	l.Known, l.Obs, l.Sent, l.At = true, e.Observation, e.Sent, now
 	l.Obs.Closed = l.Obs.Closed || l.Closed
 	foldAlive(now, v, &old)
@@ -63,6 +74,7 @@ func (l *LocalView) position() (postgres.Position, bool) {
 
 func foldExited(now time.Time, v *View, e Exited) {
 	l := &v.Local
+	l.Dead = e.Exit.Postmaster
 	if l.Obs.Postmaster == nil || *l.Obs.Postmaster != e.Exit.Postmaster {
 		l.Stale = true
 		return
@@ -138,13 +150,20 @@ func foldTaskDone(now time.Time, v *View, e TaskDone) {
 		foldStopped(now, v, e)
 	case postgres.TaskBootstrap:
 		v.Local.Closed = e.Fault == nil
+		if e.Fault != nil {
+			v.Problem = "bootstrap: " + e.Fault.Text
+		}
 		v.Initialize.Founded = e.Fault == nil
 	case postgres.TaskOpen:
 		if e.Fault == nil {
 			v.Local.Closed, v.Local.Obs.Closed = false, false
 		}
+	case postgres.TaskFollow:
+		v.Local.Upstream, v.Local.UpstreamSet = t.Task.Upstream, e.Fault == nil
 	case postgres.TaskLineage:
 		foldLineage(now, v, e)
+	case postgres.TaskRecover:
+		v.Rejoin.Recovered = true
 	case postgres.TaskRewind:
 		foldRewound(now, v, e)
 	case postgres.TaskClone:
@@ -160,8 +179,13 @@ func foldTaskDone(now time.Time, v *View, e TaskDone) {
 func foldStarted(now time.Time, v *View, t *TaskView, e TaskDone) {
 	if t.Task.Kind == postgres.TaskStart {
 		v.Local.Closed = false
+		v.Local.Upstream, v.Local.UpstreamSet = t.Task.Upstream, e.Fault == nil
 	}
 	if e.Fault == nil {
+		return
+	}
+	if t.Task.Kind == postgres.TaskPromote {
+		v.PromoteFailures++
 		return
 	}
 	if t.Cancelled == "" {
@@ -176,6 +200,10 @@ func foldStopped(now time.Time, v *View, e TaskDone) {
 		return
 	}
 	o := &v.Local.Obs
+	if o.Postmaster != nil {
+		v.Local.Dead = *o.Postmaster
+	}
+	v.Adopted = false
 	o.Postmaster, o.SQL, o.Accepting, o.Closed = nil, nil, postgres.AcceptingNo, false
 	v.Local.Closed, v.Local.Crashed = false, time.Time{}
 	if h := v.Handover; h != nil && h.End == 0 && e.Outcome.Clean {
@@ -191,6 +219,9 @@ func foldLineage(now time.Time, v *View, e TaskDone) {
 	r.Lineage, r.Problem = e.Outcome.Lineage, ""
 	if e.Fault != nil {
 		r.Lineage, r.Failed, r.Problem = nil, now, e.Fault.Text
+	}
+	if (e.Fault != nil || r.Lineage == nil || r.Lineage.InRecovery) && r.First.IsZero() {
+		r.First = now
 	}
 }
 

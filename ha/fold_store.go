@@ -51,6 +51,9 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	if e.Settings != nil {
 		foldSettings(now, v, *e.Settings)
 	}
+	if e.Cluster.Config != nil {
+		v.ConfigRaw = e.Cluster.Config.Raw
+	}
 	foldLeaderSeen(now, v)
 	foldVacancy(now, v)
 	if v.Rejoin.Leader != leaderLife(&e.Cluster) {
@@ -141,6 +144,7 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 	decided := v.Lease.Decided
 	switch {
 	case e.Fault == nil:
+		v.PromoteFailures = 0
 		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided,
 			Auth: Authority{Sent: v.Session.Kept, TTL: min(v.Session.TTL, e.Held.TTL)}}
 		if now.Sub(decided) > time.Second {

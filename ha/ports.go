@@ -99,6 +99,7 @@ type Fence interface {
 type FenceOrder struct {
 	Postmaster       *postgres.Postmaster // nil: the one that is about to be started
 	Fast, Quit, Kill time.Time            // when to end the server, gently first (Budget)
+	At               time.Time            // when the order was made
 }
 
 // Hooks runs the user's commands. Notify must return at once; a newer notification ends a running one.

@@ -13,26 +13,35 @@ type View struct {
 	Self     Self
 	Settings Settings
 	// LastTTL is the largest ttl in force before the present one, until it is that long ago (safety: W).
-	LastTTL    time.Duration
-	TTLChanged time.Time
-	Store      StoreView
-	Session    SessionView
-	Lease      Lease
-	Initialize ClaimView
-	Local      LocalView
-	Task       *TaskView // nil: the server's lane is free
-	LastTask   *TaskResult
-	Handover   *Handover // a stop that hands the leader key over; nil: none
-	Vacancy    Vacancy
-	Peers      map[string]PeerView
-	Fence      FenceView
-	Rejoin     Rejoin
-	Lanes      [numLanes]Flight
-	Configured ConfiguredView
-	Commands   []PendingCommand
-	Shutdown   time.Time // when the end of the agent was asked for; zero: not
-	Fatal      string    // why the node cannot go on
-	Done       bool      // the node has ended
+	LastTTL         time.Duration
+	TTLChanged      time.Time
+	Store           StoreView
+	Session         SessionView
+	Lease           Lease
+	Initialize      ClaimView
+	Local           LocalView
+	Task            *TaskView // nil: the server's lane is free
+	LastTask        *TaskResult
+	Handover        *Handover   // a stop that hands the leader key over; nil: none
+	FailedRequest   dcs.Version // of /failover: it could not be done
+	FailedWhy       string
+	ConfigRaw       []byte // the dynamic configuration in force; nil: none known
+	PromoteFailures int    // under the present lease
+	Vacancy         Vacancy
+	Peers           map[string]PeerView
+	Fence           FenceView
+	Rejoin          Rejoin
+	Lanes           [numLanes]Flight
+	Configured      ConfiguredView
+	Commands        []PendingCommand
+	Shutdown        time.Time     // when the end of the agent was asked for; zero: not
+	Adopted         bool          // the server was found writable when the agent started, and has no authority yet
+	TookOver        bool          // the leader key of our earlier run was asked for
+	AskedTTL        time.Duration // the ttl that our session was last asked with
+	Problem         string        // why founding the cluster failed
+	Killed          time.Time     // last time the server was killed from outside of a task
+	Fatal           string        // why the node cannot go on
+	Done            bool          // the node has ended
 }
 
 // Self is what never changes while the node runs.
@@ -60,6 +69,7 @@ type StoreView struct {
 	Cluster      dcs.Cluster
 	Sent         time.Time      // when the read began: it shows everything that finished before
 	At           time.Time      // when its answer came
+	Tried        time.Time      // last time a read began
 	Stale        bool           // something has changed since
 	Urgent       bool           // and it is of a kind that cannot wait for the next loop
 	Seen         dcs.Version    // newest version that hints or writes have shown
@@ -119,7 +129,10 @@ type LocalView struct {
 	At            time.Time
 	Before        postgres.Position // position at the observation before
 	BeforeSent    time.Time
-	Stale         bool      // look again
+	Stale         bool                // look again
+	Dead          postgres.Postmaster // the postmaster that was last told to have ended
+	Upstream      *postgres.Upstream  // that the server was last configured with by us; nil: unknown or nobody
+	UpstreamSet   bool
 	Crashed       time.Time // a writable server ended without having been told; zero: no
 	WasPrimary    bool      // it ran writable when last seen alive
 	Closed        bool      // told by bootstrap: ordinary clients cannot log in yet
@@ -133,13 +146,14 @@ type LocalView struct {
 
 // TaskView is the task under way.
 type TaskView struct {
-	ID        uint64
-	Task      postgres.Task
-	Why       Why
-	Since     time.Time
-	Phase     postgres.PhaseName
-	Text      string
-	Cancelled string
+	ID          uint64
+	Task        postgres.Task
+	Why         Why
+	Since       time.Time
+	Phase       postgres.PhaseName
+	Text        string
+	Cancelled   string
+	CancelledAt time.Time
 }
 
 // TaskResult is how the last task ended.
@@ -195,14 +209,16 @@ type FenceView struct {
 
 // Rejoin is what we know about our log against the leader's.
 type Rejoin struct {
-	Leader  dcs.Version // incarnation of the leader key that the facts below belong to
-	Lineage *postgres.Lineage
-	LocalAt time.Time // when the local side was seen
-	At      time.Time
-	Failed  time.Time
-	Problem string
-	Rewinds int  // failed rewinds in a row
-	Rewound bool // a rewind against this leader succeeded
+	Leader    dcs.Version // incarnation of the leader key that the facts below belong to
+	Lineage   *postgres.Lineage
+	LocalAt   time.Time // when the local side was seen
+	At        time.Time // when the leader was last asked, or the attempt ended
+	First     time.Time // when it was asked first in vain
+	Failed    time.Time
+	Problem   string
+	Recovered bool // crash recovery was tried
+	Rewinds   int  // failed rewinds in a row
+	Rewound   bool // a rewind against this leader succeeded
 }
 
 // ConfiguredView is what the server was told of the settings.

@@ -6,6 +6,7 @@ import "time"
 // A part that could not be seen is nil (a typed absence), never a zero value that looks like a fact.
 type Observation struct {
 	DataDir        DataDir
+	Unfinished     TaskKind    `json:",omitempty"` // what left the directory unfinished: bootstrap, clone or rewind
 	Problem        string      `json:",omitempty"` // why DataDir is foreign or unreadable, for people
 	Control        *Control    `json:",omitempty"` // pg_control; nil: no data directory, or unreadable
 	Standby        bool        // standby.signal exists: the next start will not accept writes by itself

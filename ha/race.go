@@ -1,0 +1,133 @@
+package ha
+
+import (
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// race is what the peers say about who should lead, as of one moment.
+type race struct {
+	ask      []Action  // polls to begin
+	pending  string    // a member whose answer is waited for
+	until    time.Time // when that wait ends at the latest
+	writable string    // a member that answers as writable
+	ahead    string    // a member that may lead and has more of the log
+	by       postgres.Position
+	tied     string    // a member that may lead, has as much, and a higher failover_priority
+	heard    time.Time // when the last answer that counts was asked for
+}
+
+// absentPatience is how long the answer of a last leader whose member key has expired is waited for: its authority has ended, so the
+// answer can only add a veto.
+const absentPatience = 300 * time.Millisecond
+
+// answerAge is how old an answer may be before it is asked for again.
+const answerAge = 2 * time.Second
+
+// race asks whom it has to, and compares positions with ours. since bounds from below when answers must have been asked for.
+func (v *View) race(now, since time.Time, self postgres.Position) race {
+	var r race
+	c := &v.Store.Cluster
+	for i := range c.Members {
+		if m := &c.Members[i]; m.Name != v.Self.Name && m.Data.APIURL != "" {
+			v.hear(&r, now, since, m, time.Time{}, self)
+		}
+	}
+	if l := v.Vacancy.Last; l != nil && l.Name != v.Self.Name && l.Data.APIURL != "" && findMember(c, l.Name) == nil {
+		v.hear(&r, now, since, l, v.Vacancy.Since.Add(absentPatience), self)
+	}
+	return r
+}
+
+// hear weighs one member's answer; patience, if set, ends the wait for it.
+func (v *View) hear(r *race, now, since time.Time, m *dcs.Member, patience time.Time, self postgres.Position) {
+	p := v.Peers[m.Name]
+	fresh := !p.At.IsZero() && !p.AskedAt.Before(since) && now.Sub(p.At) < answerAge
+	if !fresh {
+		if p.Asking == 0 {
+			r.ask = append(r.ask, PollPeer{*m})
+		}
+		if patience.IsZero() || now.Before(patience) {
+			r.pending, r.until = m.Name, patience
+		}
+		return
+	}
+	if p.AskedAt.After(r.heard) {
+		r.heard = p.AskedAt
+	}
+	a := &p.Answer
+	if !a.Reachable {
+		return
+	}
+	if a.Writable {
+		r.writable = m.Name
+	}
+	if noFailover(m) || a.WatchdogFailed || a.Position.LSN == 0 {
+		return
+	}
+	switch order := comparePositions(a.Position, self); {
+	case order > 0:
+		r.ahead, r.by = m.Name, a.Position
+	case order == 0 && priority(m) > v.Settings.Tags.FailoverPriority && m.Name != v.Vacancy.LastName:
+		r.tied = m.Name
+	}
+}
+
+// comparePositions orders two positions: the newer timeline wins, as what an older one holds beyond the switch was never
+// acknowledged by the newer one's leader; then the longer log (safety 3.2). A timeline of zero is unknown and compared by LSN alone.
+func comparePositions(a, b postgres.Position) int {
+	switch {
+	case a.Timeline != b.Timeline && a.Timeline != 0 && b.Timeline != 0:
+		if a.Timeline > b.Timeline {
+			return 1
+		}
+		return -1
+	case a.LSN > b.LSN:
+		return 1
+	case a.LSN < b.LSN:
+		return -1
+	}
+	return 0
+}
+
+// priority is a member's failover_priority, 1 unless set.
+func priority(m *dcs.Member) int {
+	if p, ok := number(m.Data.Tags["failover_priority"]); ok {
+		return int(p)
+	}
+	return 1
+}
+
+// expect is what the decision to race was made on, for the store to compare in the same request (safety 3.6).
+func (v *View) expect() dcs.Expect {
+	c := &v.Store.Cluster
+	e := dcs.Expect{Failsafe: c.FailsafeVersion, History: c.HistoryVersion, IgnoreInitialize: true}
+	if c.Sync != nil {
+		e.Sync = c.Sync.Version
+	}
+	return e
+}
+
+// sessionTooOld says whether less than half of the session is left: a key acquired with it would have little authority (safety 1.4).
+func (v *View) sessionTooOld(now time.Time) bool {
+	return v.Session.ID == "" || now.After(v.Session.Kept.Add(v.Session.TTL/2))
+}
+
+// handedToUs says whether the last leader released its key in order, after its server had stopped and we had everything.
+func (v *View) handedToUs() bool {
+	f, last := v.Store.Cluster.Failover, v.Vacancy.Last
+	return f != nil && f.Leader != "" && f.Candidate == v.Self.Name && f.ScheduledAt == nil &&
+		last != nil && last.Name == f.Leader && last.Data.Role == dcs.RoleDemoted && findMember(&v.Store.Cluster, last.Name) != nil
+}
+
+// couldLead finds a member that answered lately as a standby that may lead; nil: none is known.
+func (v *View) couldLead(now time.Time) *dcs.Member {
+	for _, m := range v.candidates("") {
+		if p := v.Peers[m.Name]; p.Answer.Reachable && now.Sub(p.AskedAt) < v.Settings.LoopWait && p.Answer.InRecovery {
+			return &m
+		}
+	}
+	return nil
+}

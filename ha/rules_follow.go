@@ -1,0 +1,229 @@
+package ha
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// followRules say what a node does while somebody else leads.
+var followRules = []Rule{
+	{"follow.own-key", followOwnKey},
+	{"follow.leader-unready", followLeaderUnready},
+	{"follow.recover", followRecover},
+	{"follow.lineage", followLineage},
+	{"follow.unrelated", followUnrelated},
+	{"follow.stop-to-rewind", followStopToRewind},
+	{"follow.rewind", followRewind},
+	{"follow.wipe", followWipe},
+	{"follow.start", followStart},
+	{"follow.not-ready", followNotReady},
+	{"follow.upstream", followUpstream},
+	{"follow.idle", followIdle},
+}
+
+// notStreamingPatience is how long a running standby may be without a stream before its log is compared with the leader's.
+const notStreamingPatience = 3 * time.Second
+
+// followOwnKey waits for a leader key under our name that is not ours to expire: a name is no proof.
+func followOwnKey(now time.Time, v *View) Verdict {
+	l := v.other()
+	if l == nil || l.Name != v.Self.Name {
+		return pass("the leader key has another name")
+	}
+	if l.Meta.Session == "" {
+		return rest("the leader key names this node but has no session: it never expires; delete the key /leader of this cluster")
+	}
+	return rest("the leader key names this node, but under a session that is not ours: waiting for it to expire")
+}
+
+// followLeaderUnready waits for a leader that is not a running primary yet, or publishes nothing.
+func followLeaderUnready(now time.Time, v *View) Verdict {
+	l, m := v.other(), v.leaderMember()
+	switch {
+	case l == nil:
+		return rest("no leader is known")
+	case m == nil && l.Meta.Session == "":
+		return rest("the leader key names %q, which has no member key, and has no session: it never expires; delete the key /leader of this cluster", l.Name)
+	case m == nil:
+		return rest("the leader %s has no member key", l.Name)
+	case v.running():
+		return pass("the server runs")
+	case !runsAsPrimary(m) || m.Data.State != dcs.StateRunning || m.Data.Role == dcs.RolePromoted:
+		return rest("waiting for the leader %s to run as primary", l.Name)
+	}
+	return pass("the leader runs")
+}
+
+// followRecover brings the log of a crashed server to its end in single-user mode, so that it can be compared. It is tried once;
+// a standby start does the same.
+func followRecover(now time.Time, v *View) Verdict {
+	c := v.Local.Obs.Control
+	if v.running() || c == nil || v.Rejoin.Recovered {
+		return pass("no crash recovery is needed")
+	}
+	if v.Local.Obs.Standby || (c.State != postgres.ControlInProduction && c.State != postgres.ControlShuttingDown && c.State != postgres.ControlCrashRecovery) {
+		return pass("the server ended in order, or was a standby")
+	}
+	return act("doing crash recovery in a single user mode", RunTask{Task: postgres.Task{Kind: postgres.TaskRecover}, Why: WhyRejoin})
+}
+
+// lineageWanted says whether our log has to be compared with the leader's before the next step.
+func (v *View) lineageWanted(now time.Time) bool {
+	if v.running() {
+		silent := v.Local.NotStreaming
+		return v.standby() && !silent.IsZero() && now.Sub(silent) >= notStreamingPatience && now.Sub(v.Rejoin.At) >= v.Settings.LoopWait
+	}
+	return v.Rejoin.Lineage == nil || v.verdict().Divergence == postgres.DivergenceUnknown
+}
+
+// verdict judges our log against the leader's, as far as known.
+func (v *View) verdict() postgres.Verdict {
+	if v.Rejoin.Lineage == nil {
+		return postgres.Verdict{Divergence: postgres.DivergenceUnknown, Reason: "the leader was not asked yet"}
+	}
+	s, why, ok := postgres.StandingOf(v.Local.Obs)
+	if !ok {
+		return postgres.Verdict{Divergence: postgres.DivergenceUnknown, Reason: why}
+	}
+	return postgres.Diverged(s, *v.Rejoin.Lineage)
+}
+
+// lineagePatience is how long a server that is down waits for the leader to tell its history before it is started without.
+const lineagePatience = 10 * time.Second
+
+// followLineage asks the leader for its timeline and history: before a server is started that may hold what the leader lacks, and when a
+// running standby gets no stream.
+func followLineage(now time.Time, v *View) Verdict {
+	r := &v.Rejoin
+	switch {
+	case !v.lineageWanted(now):
+		return pass("our log was compared with the leader's, or streams")
+	case !r.At.IsZero() && now.Before(r.At.Add(5*retry)):
+		return wait(r.At.Add(5*retry), "the leader could not be compared with: %s%s", r.Problem, v.verdict().Reason)
+	case !v.running() && !r.First.IsZero() && now.Sub(r.First) > lineagePatience:
+		return pass("the leader could not be compared with for a while: " + r.Problem)
+	case v.leaderUpstream() == nil:
+		return pass("the leader publishes no address")
+	}
+	return act("is our log a part of the leader's?", RunTask{Task: postgres.Task{Kind: postgres.TaskLineage, Upstream: v.leaderUpstream()}, Why: WhyRejoin})
+}
+
+// leaderUpstream is the leader itself, even where we stream from another member.
+func (v *View) leaderUpstream() *postgres.Upstream { return v.upstreamOf(v.leaderMember()) }
+
+// followUnrelated stops short of touching anything when the leader is another cluster.
+func followUnrelated(now time.Time, v *View) Verdict {
+	if d := v.verdict(); d.Divergence == postgres.DivergenceUnrelated {
+		return rest("the leader is another cluster: %s", d.Reason)
+	}
+	return pass("the leader is of our cluster, or was not asked")
+}
+
+// diverged says whether our log has to be rewound or replaced.
+func (v *View) diverged() (postgres.Verdict, bool) {
+	d := v.verdict()
+	return d, d.Divergence == postgres.DivergenceRewind || d.Divergence == postgres.DivergenceClone
+}
+
+// canRepair says whether a diverged data directory may be rewound or replaced.
+func (v *View) canRepair(d postgres.Verdict) (rewind, clone bool) {
+	c, s := v.Local.Obs.Control, &v.Settings.Postgres
+	rewind = d.Divergence == postgres.DivergenceRewind && s.UsePgRewind && c != nil && (c.Checksums || c.WALLogHints) && v.Rejoin.Rewinds < 3
+	clone = s.RemoveOnDiverged || (s.RemoveOnRewindFailure && v.Rejoin.Rewinds > 0)
+	return rewind, clone
+}
+
+// followStopToRewind stops a running standby whose log diverged.
+func followStopToRewind(now time.Time, v *View) Verdict {
+	d, yes := v.diverged()
+	if !yes || !v.running() {
+		return pass("nothing to stop")
+	}
+	if rewind, clone := v.canRepair(d); !rewind && !clone {
+		return rest("this standby diverged from the leader and cannot stream: %s; reinitialize it, or set use_pg_rewind", d.Reason)
+	}
+	return act("diverged from the leader: "+d.Reason, RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopFast}, Why: WhyRejoin})
+}
+
+// followRewind rewinds, once the leader has made its checkpoint.
+func followRewind(now time.Time, v *View) Verdict {
+	d, yes := v.diverged()
+	if rewind, _ := v.canRepair(d); !yes || !rewind {
+		return pass("nothing to rewind, or it cannot be rewound")
+	}
+	if m := v.leaderMember(); m.Data.CheckpointAfterPromote != nil && !*m.Data.CheckpointAfterPromote {
+		return rest("waiting for the leader %s to checkpoint after its promotion", m.Name)
+	}
+	if at := v.Rejoin.Failed.Add(time.Second); v.Rejoin.Rewinds > 0 && now.Before(at) {
+		return wait(at, "pg_rewind failed: %s", v.Rejoin.Problem)
+	}
+	return act("running pg_rewind from "+v.leaderUpstream().Name+": "+d.Reason,
+		RunTask{Task: postgres.Task{Kind: postgres.TaskRewind, Upstream: v.leaderUpstream()}, Why: WhyRejoin})
+}
+
+// followWipe empties a diverged data directory where the configuration allows that; a new clone follows.
+func followWipe(now time.Time, v *View) Verdict {
+	d, yes := v.diverged()
+	if !yes {
+		return pass("our log is a part of the leader's")
+	}
+	if _, clone := v.canRepair(d); !clone {
+		return pass("the configuration does not allow to remove the data directory: " + d.Reason)
+	}
+	return act("reinitializing due to diverged timelines: "+d.Reason, RunTask{Task: postgres.Task{Kind: postgres.TaskWipe}, Why: WhyRejoin})
+}
+
+// followStart starts the server as a standby of its upstream.
+func followStart(now time.Time, v *View) Verdict {
+	if v.running() {
+		return pass("the server runs")
+	}
+	if d := v.startPause(now); d.matched {
+		return d
+	}
+	return act("starting as a secondary", RunTask{Task: postgres.Task{Kind: postgres.TaskStart, Upstream: v.upstream()}, Why: WhyRejoin})
+}
+
+// followNotReady waits for a standby that does not answer yet.
+func followNotReady(now time.Time, v *View) Verdict {
+	if v.Local.Obs.SQL != nil {
+		return pass("the server answers")
+	}
+	return wait(v.Local.Sent.Add(5*retry), "the server does not answer: %s", v.Local.Obs.SQLError)
+}
+
+// followUpstream points the standby at the leader, or at the member that replicatefrom names.
+func followUpstream(now time.Time, v *View) Verdict {
+	u := v.upstream()
+	switch {
+	case u == nil:
+		return rest("the leader publishes no address to stream from")
+	case v.Local.UpstreamSet && reflect.DeepEqual(u, v.Local.Upstream):
+		return pass("it streams from the right member")
+	case v.primary():
+		return rest("a primary is being demoted")
+	}
+	if l := v.LastTask; l != nil && l.Task.Kind == postgres.TaskFollow && l.Fault != nil && now.Before(l.At.Add(time.Second)) {
+		return wait(l.At.Add(time.Second), "following %s failed: %s", u.Name, l.Fault)
+	}
+	return act("following "+u.Name, RunTask{Task: postgres.Task{Kind: postgres.TaskFollow, Upstream: u}})
+}
+
+// followIdle is the normal state of a standby.
+func followIdle(now time.Time, v *View) Verdict {
+	next := time.Time{}
+	if s := v.Local.NotStreaming; !s.IsZero() {
+		next = s.Add(notStreamingPatience)
+		if !next.After(now) {
+			next = v.Rejoin.At.Add(v.Settings.LoopWait)
+		}
+		if v.free(LaneObserve) && now.Sub(v.Local.Sent) >= time.Second {
+			return act("does the standby stream?", Observe{})
+		}
+		next = earliest(next, v.Local.Sent.Add(time.Second))
+	}
+	return wait(next, "no action. I am (%s), a secondary, and following a leader (%s)", v.Self.Name, v.Store.Cluster.Leader.Name)
+}

@@ -1,0 +1,294 @@
+package ha
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// pulseRules keep facts and promises fresh. Each begins something on a lane that is free and lets the later rules speak.
+var pulseRules = []Rule{
+	{"pulse.configure", pulseConfigure},
+	{"pulse.observe", pulseObserve},
+	{"pulse.renew", pulseRenew},
+	{"pulse.fence", pulseFence},
+	{"pulse.session", pulseSession},
+	{"pulse.load", pulseLoad},
+	{"pulse.publish", pulsePublish},
+	{"pulse.slots", pulseSlots},
+	{"pulse.answer", pulseAnswer},
+}
+
+// retry is the pause between two attempts at an overdue renewal.
+const retry = 100 * time.Millisecond
+
+// pulseConfigure hands changed settings to the server, before anything else is asked of it.
+func pulseConfigure(now time.Time, v *View) Verdict {
+	c := &v.Configured
+	switch {
+	case c.Done == c.Version:
+		return pass("the server knows the settings")
+	case !v.free(LaneConfigure):
+		return pass("settings are being handed over")
+	case now.Before(c.Failed.Add(v.Settings.LoopWait)) && !c.Failed.IsZero():
+		return pass("the settings could not be handed over: " + c.Problem)
+	}
+	return act("the settings changed", Configure{v.Settings.Postgres})
+}
+
+// pulseObserve looks at the server once per loop, and at once when something has happened to it.
+func pulseObserve(now time.Time, v *View) Verdict {
+	switch {
+	case !v.free(LaneObserve):
+		return pass("being observed")
+	case v.Local.Stale || !v.Local.Known:
+		return act("something happened to the server", Observe{})
+	case !now.Before(v.Local.Sent.Add(v.Settings.LoopWait)):
+		return act("a loop has passed", Observe{})
+	}
+	return pass("observed this loop")
+}
+
+// pulseRenew proves to ourselves that we still hold the leader key, in time to try twice. An overdue renewal is repeated at once.
+func pulseRenew(now time.Time, v *View) Verdict {
+	switch {
+	case v.Lease.State != LeaseHeld:
+		return pass("we do not hold the leader key")
+	case !v.free(LaneStore):
+		return pass("the store is being asked already")
+	case now.Before(v.renewAt()):
+		return pass("renewed this loop")
+	}
+	return act("the leader key is to be renewed", v.renewal())
+}
+
+// renewAt is when the next renewal is due.
+func (v *View) renewAt() time.Time {
+	if !v.Lease.RenewFailed.IsZero() {
+		return v.Lease.RenewFailed.Add(retry)
+	}
+	if v.Settings.TTL != v.AskedTTL {
+		return time.Time{}
+	}
+	return v.Lease.Auth.Sent.Add(v.budget().Period)
+}
+
+func (v *View) renewal() RenewKey {
+	return RenewKey{dcs.Renew{Leader: v.Lease.Leader, TTL: v.Settings.TTL, Status: v.status(), Member: v.member()}}
+}
+
+// pulseFence tells the guard of the new end of our authority, and dismisses it when nothing can write.
+func pulseFence(now time.Time, v *View) Verdict {
+	f := &v.Fence
+	switch {
+	case !v.free(LaneFence):
+		return pass("the fence is being told")
+	case !f.Failed.IsZero() && now.Before(f.Failed.Add(retry)):
+		return pass("the fence did not take the last order: " + f.Problem)
+	case f.Armed && !v.mayWrite() && v.Local.Sent.After(f.Order.At) && !v.Local.Stale && v.Task == nil:
+		return act("the server cannot write: the fence is dismissed", DisarmFence{})
+	case v.Lease.State != LeaseHeld || !v.mayWrite():
+		return pass("nothing to extend")
+	}
+	if o := v.order(now); !f.Armed || o.Kill.After(f.Order.Kill) {
+		return act("the fence is told until when we hold authority", ArmFence{o})
+	}
+	return pass("the fence knows the end of our authority")
+}
+
+// order is what the fence has to know now.
+func (v *View) order(now time.Time) FenceOrder {
+	o := v.budget().Order()
+	o.Postmaster, o.At = v.Local.Obs.Postmaster, now
+	return o
+}
+
+// pulseSession keeps the session of the member key alive while we do not lead (a leader's renewal does that, too).
+func pulseSession(now time.Time, v *View) Verdict {
+	s := &v.Session
+	switch {
+	case v.Lease.State == LeaseHeld:
+		return pass("the renewal keeps the session")
+	case !v.free(LaneStore):
+		return pass("the store is being asked already")
+	case !v.Local.Known || !v.nameChecked():
+		return pass("we have not announced ourselves yet")
+	case v.ownOldKey() && !v.TookOver:
+		return pass("the leader key of our earlier run is taken over first: our member key is the proof that it is ours")
+	case !s.Failed.IsZero() && now.Before(s.Failed.Add(v.sessionRetry(now))):
+		return pass("the session could not be kept a moment ago")
+	case s.ID != "" && s.Failed.IsZero() && now.Before(s.Kept.Add(v.sessionPeriod())) && v.AskedTTL == v.Settings.TTL:
+		return pass("the session was kept this loop")
+	}
+	return act("the session is to be kept", KeepSession{dcs.KeepAlive{TTL: v.Settings.TTL, Member: v.member()}})
+}
+
+func (v *View) sessionPeriod() time.Duration { return min(v.Settings.LoopWait, v.Settings.TTL/3) }
+
+// sessionRetry is the pause after a failed request to the store: short at first, half a second in a long outage.
+func (v *View) sessionRetry(now time.Time) time.Duration {
+	if now.Sub(v.Store.FailedAt) < 2*time.Second {
+		return retry
+	}
+	return 5 * retry
+}
+
+// pulseLoad reads the store when something that matters has changed, at once or with the next loop.
+func pulseLoad(now time.Time, v *View) Verdict {
+	s := &v.Store
+	switch {
+	case !v.free(LaneStore):
+		return pass("the store is being asked already")
+	case s.Known && !s.Stale:
+		return pass("nothing has changed")
+	case s.Problem != "" && now.Before(s.Tried.Add(v.sessionRetry(now))):
+		return pass("DCS is not accessible: " + s.Problem)
+	case s.Known && !s.Urgent && now.Before(s.Sent.Add(v.Settings.LoopWait)):
+		return pass("what has changed can wait for the next loop")
+	}
+	return act("the store has changed", LoadCluster{})
+}
+
+// pulsePublish writes our member key: at once when what others decide by has changed, positions once per loop.
+func pulsePublish(now time.Time, v *View) Verdict {
+	s := &v.Store
+	switch {
+	case v.Session.ID == "" || !v.free(LaneStore) || !v.Local.Known:
+		return pass("not now")
+	case !s.MemberFailed.IsZero() && now.Before(s.MemberFailed.Add(v.sessionRetry(now))):
+		return pass("could not be published a moment ago")
+	}
+	m := v.member()
+	if !s.MemberAt.IsZero() && sameMember(m, s.Member, now.Before(s.MemberAt.Add(v.Settings.LoopWait))) {
+		return pass("published as it is")
+	}
+	return act("our member key is old", Publish{m})
+}
+
+// sameMember compares two member keys, with or without their positions.
+func sameMember(a, b dcs.MemberData, withoutPositions bool) bool {
+	if withoutPositions {
+		a.XLogLocation, a.ReceiveLSN, a.ReplayLSN = b.XLogLocation, b.ReceiveLSN, b.ReplayLSN
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// pulseSlots keeps a replication slot for each member that streams from us, so that a standby that is away finds its WAL.
+func pulseSlots(now time.Time, v *View) Verdict {
+	switch {
+	case !v.free(LaneSlots) || v.Task != nil || v.Local.Obs.SQL == nil || v.Local.Closed:
+		return pass("not now")
+	case v.mayWrite() && !v.Lease.Auth.Holds(now):
+		return pass("we do not lead")
+	}
+	want := v.wantSlots()
+	if v.Configured.Slots == joinNames(want) && sameSlots(want, v.Local.Obs.SQL.Slots) {
+		return pass("the slots are there")
+	}
+	if now.Before(v.Configured.SlotsAt.Add(v.Settings.LoopWait)) && v.Configured.Slots == joinNames(want) {
+		return pass("the slots were seen to this loop")
+	}
+	if len(want) == 0 && len(physical(v.Local.Obs.SQL.Slots)) == 0 {
+		return pass("no slots are wanted")
+	}
+	return act("the members have changed: slots", EnsureSlots{want})
+}
+
+func physical(have []postgres.Slot) []postgres.Slot {
+	var p []postgres.Slot
+	for _, s := range have {
+		if s.Physical {
+			p = append(p, s)
+		}
+	}
+	return p
+}
+
+func sameSlots(want []string, have []postgres.Slot) bool {
+	p := physical(have)
+	if len(p) != len(want) {
+		return false
+	}
+	for _, w := range want {
+		found := false
+		for _, s := range p {
+			found = found || s.Name == w
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// pulseAnswer answers a command whose answer is known.
+func pulseAnswer(now time.Time, v *View) Verdict {
+	for _, c := range v.Commands {
+		switch cmd := c.Command.(type) {
+		case Look:
+			if v.Local.Sent.After(c.At) || v.Local.Sent.Equal(c.At) {
+				return act("a fresh look was asked for", Reply{c.ID})
+			}
+			if v.free(LaneObserve) {
+				return act("a fresh look is asked for", Observe{})
+			}
+		case Await:
+			if p, ok := v.Local.position(); ok && p.LSN >= cmd.LSN {
+				return act("the awaited position is reached", Reply{c.ID})
+			}
+			if v.free(LaneObserve) && !now.Before(v.Local.Sent.Add(awaitPause)) {
+				return act("a position is awaited", Observe{})
+			}
+		}
+	}
+	return pass("nobody waits for an answer")
+}
+
+// awaitPause is the time between two looks at our position while somebody awaits it; a hand-over takes one or two.
+const awaitPause = 5 * time.Millisecond
+
+// nextPulse is when the heartbeat has something to do at the latest.
+func nextPulse(now time.Time, v *View) time.Time {
+	next := v.Local.Sent.Add(v.Settings.LoopWait)
+	soon := func(t time.Time) {
+		if t.After(now) {
+			next = earliest(next, t)
+		}
+	}
+	if v.Lease.State == LeaseHeld {
+		b := v.budget()
+		soon(v.renewAt())
+		soon(b.Rule)
+		soon(b.Kill)
+		soon(b.End)
+	} else if !v.Session.Failed.IsZero() {
+		soon(v.Session.Failed.Add(v.sessionRetry(now)))
+	} else {
+		soon(v.Session.Kept.Add(v.sessionPeriod()))
+	}
+	if v.Store.Stale {
+		soon(v.Store.Sent.Add(v.Settings.LoopWait))
+		soon(v.Store.Tried.Add(v.sessionRetry(now)))
+	}
+	soon(v.Store.MemberAt.Add(v.Settings.LoopWait))
+	soon(v.Store.MemberFailed.Add(v.sessionRetry(now)))
+	soon(v.Configured.Failed.Add(v.Settings.LoopWait))
+	soon(v.Configured.SlotsAt.Add(v.Settings.LoopWait))
+	soon(v.Fence.Failed.Add(retry))
+	if v.Adopted {
+		soon(v.grace())
+	}
+	if t := v.Task; t != nil {
+		soon(t.Task.By.Add(overdue))
+		soon(t.CancelledAt.Add(overdue))
+		soon(v.Killed.Add(time.Second))
+	}
+	for _, c := range v.Commands {
+		if _, ok := c.Command.(Await); ok {
+			soon(v.Local.Sent.Add(awaitPause))
+		}
+	}
+	return next
+}

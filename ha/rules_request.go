@@ -1,0 +1,165 @@
+package ha
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// leaderRequestFailed clears a request that was tried and could not be done.
+func leaderRequestFailed(now time.Time, v *View) Verdict {
+	f := v.Store.Cluster.Failover
+	switch {
+	case f == nil || v.FailedRequest == 0 || f.Version != v.FailedRequest:
+		return pass("no request has failed")
+	case !v.free(LaneStore):
+		return rest("the request has failed; the store is busy")
+	}
+	return act("the switchover failed: "+v.FailedWhy, ClearFailover{Version: f.Version, Why: v.FailedWhy})
+}
+
+// leaderRequestOdd clears a request that does not concern us or names nobody who could lead: also the one that made us leader.
+func leaderRequestOdd(now time.Time, v *View) Verdict {
+	f := v.Store.Cluster.Failover
+	switch {
+	case f == nil:
+		return pass("nobody asked for a switchover")
+	case f.ScheduledAt != nil && f.Leader == v.Self.Name:
+		return pass("the switchover is scheduled")
+	case !v.free(LaneStore) || v.Store.Urgent:
+		return pass("the store is busy")
+	case f.Candidate == v.Self.Name:
+		return act("the request is done: we lead", ClearFailover{f.Version, "done"})
+	case f.Leader != "" && f.Leader != v.Self.Name:
+		return act("the request names another leader: "+f.Leader, ClearFailover{f.Version, "leader name does not match"})
+	case f.Candidate != "" && findMember(&v.Store.Cluster, f.Candidate) == nil:
+		return act("the request names an unknown candidate: "+f.Candidate, ClearFailover{f.Version, "candidate does not exist"})
+	case len(v.candidates(f.Candidate)) == 0:
+		return act("nobody could take over", ClearFailover{f.Version, "no good candidates"})
+	}
+	return pass("the request makes sense")
+}
+
+// requestAge is how old a candidate's answer may be when the server is stopped for it.
+const requestAge = time.Second
+
+// leaderRequestPoll asks the candidates before anything is stopped for them.
+func leaderRequestPoll(now time.Time, v *View) Verdict {
+	f := v.Store.Cluster.Failover
+	if f == nil || f.ScheduledAt != nil || v.Store.Urgent {
+		return pass("no switchover is to be done")
+	}
+	var ask []Action
+	waiting := ""
+	for _, m := range v.candidates(f.Candidate) {
+		p := v.Peers[m.Name]
+		switch {
+		case p.Asking != 0:
+			waiting = m.Name
+		case now.Sub(p.At) >= requestAge || p.At.IsZero():
+			ask = append(ask, PollPeer{m})
+		}
+	}
+	switch {
+	case len(ask) > 0:
+		return act("a switchover is asked for: asking the candidates", ask...)
+	case waiting != "" && v.goodCandidate(now, f) == "":
+		return rest("a switchover is asked for: waiting for %s to answer", waiting)
+	}
+	return pass("the candidates have answered")
+}
+
+// goodCandidate is a candidate that answered as a standby on our timeline and is not too far behind.
+func (v *View) goodCandidate(now time.Time, f *dcs.Failover) string {
+	self, _ := v.Local.position()
+	for _, m := range v.candidates(f.Candidate) {
+		p := v.Peers[m.Name]
+		lag := int64(self.LSN) - int64(p.Answer.Position.LSN)
+		if p.Answer.Reachable && p.Answer.InRecovery && now.Sub(p.At) < requestAge && !p.Answer.WatchdogFailed &&
+			(lag <= v.Settings.MaximumLagOnFailover || f.Leader == "") {
+			return m.Name
+		}
+	}
+	return ""
+}
+
+// leaderRequest stops the server to hand over, if a candidate answered well; else the request is cleared.
+func leaderRequest(now time.Time, v *View) Verdict {
+	f := v.Store.Cluster.Failover
+	switch {
+	case f == nil || f.ScheduledAt != nil || v.Store.Urgent || !v.primary():
+		return pass("no switchover is to be done")
+	case v.goodCandidate(now, f) != "":
+		return act("switchover: demote, to hand over to "+v.goodCandidate(now, f),
+			RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopFast, Checkpoint: true}, Why: WhySwitchover})
+	case !v.free(LaneStore):
+		return rest("no candidate answers well; the store is busy")
+	}
+	return act("no good candidate answers: the request is cleared", ClearFailover{f.Version, "no good candidates"})
+}
+
+// leaderSystemID writes /initialize where it is missing.
+func leaderSystemID(now time.Time, v *View) Verdict {
+	if v.systemID() != "" || v.localSystemID() == "" || !v.free(LaneStore) || v.Store.Urgent {
+		return pass("/initialize has the system identifier, or not now")
+	}
+	return act("/initialize lacks the system identifier", WriteInitialize{v.Store.Cluster.Initialize, v.localSystemID()})
+}
+
+// leaderConfig writes the dynamic configuration where it is missing: what bootstrap.dcs says for a new cluster, else what was in force.
+func leaderConfig(now time.Time, v *View) Verdict {
+	if v.Store.Cluster.Config != nil || v.ConfigRaw == nil || !v.free(LaneStore) || v.Store.Urgent {
+		return pass("/config is there, or not now")
+	}
+	return act("/config is missing", WriteConfig{0, v.ConfigRaw})
+}
+
+// leaderHistory publishes the list of timeline switches after a promotion.
+func leaderHistory(now time.Time, v *View) Verdict {
+	c := v.Local.Obs.Control
+	if !v.primary() || c == nil || v.checkpointDue() || !v.free(LaneStore) || v.Store.Urgent {
+		return pass("not now")
+	}
+	h := v.history(now)
+	if slices.Equal(h, v.Store.Cluster.History) {
+		return pass("/history is as it should be")
+	}
+	return act("/history lacks the newest timeline", WriteHistory{v.Lease.Leader, h})
+}
+
+// history is what /history should hold: our timeline's switches, with what is known of them.
+func (v *View) history(now time.Time) dcs.History {
+	var h dcs.History
+	old := map[[2]uint64]dcs.HistoryLine{}
+	for _, l := range v.Store.Cluster.History {
+		old[[2]uint64{uint64(l.Timeline), l.LSN}] = l
+	}
+	for i, s := range v.Local.Obs.History {
+		l := dcs.HistoryLine{Timeline: uint32(s.Parent), LSN: uint64(s.LSN), Reason: s.Reason}
+		if o, ok := old[[2]uint64{uint64(l.Timeline), l.LSN}]; ok {
+			l.Timestamp, l.Leader = o.Timestamp, o.Leader
+		}
+		if l.Leader == "" && i == len(v.Local.Obs.History)-1 {
+			l.Timestamp, l.Leader = now.UTC().Format("2006-01-02T15:04:05.000000+00:00"), v.Self.Name
+		}
+		h = append(h, l)
+	}
+	if n := v.Settings.MaxTimelinesHistory; n > 0 && len(h) > n {
+		h = h[len(h)-n:]
+	}
+	return h
+}
+
+// leaderCheckpoint runs a checkpoint after a promotion, so that pg_control shows the new timeline; those who have to rewind wait for it.
+func leaderCheckpoint(now time.Time, v *View) Verdict {
+	l := v.LastTask
+	switch {
+	case !v.checkpointDue():
+		return pass("the control file shows our timeline")
+	case l != nil && l.Task.Kind == postgres.TaskCheckpoint && now.Before(l.At.Add(time.Second)):
+		return pass("a checkpoint was made a moment ago")
+	}
+	return act("checkpoint after promotion", RunTask{Task: postgres.Task{Kind: postgres.TaskCheckpoint}})
+}

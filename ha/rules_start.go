@@ -1,0 +1,219 @@
+package ha
+
+import (
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// startRules hold a node back until it knows enough to act, and for ever where acting would be wrong.
+var startRules = []Rule{
+	{"start.unobserved", startUnobserved},
+	{"start.store-unknown", startStoreUnknown},
+	{"start.name-taken", startNameTaken},
+	{"start.other-cluster", startOtherCluster},
+	{"start.data-unusable", startDataUnusable},
+	{"start.take-over", startTakeOver},
+}
+
+// startUnobserved waits for the first look at the server, and until it has been told the settings.
+func startUnobserved(now time.Time, v *View) Verdict {
+	switch {
+	case !v.Local.Known:
+		return rest("looking at the data directory")
+	case v.Configured.Done == 0:
+		return rest("configuring the server: %s", v.Configured.Problem)
+	}
+	return pass("the server was observed")
+}
+
+// startStoreUnknown waits for the first read of the store; a server that runs as a standby goes on, one that is down stays down.
+func startStoreUnknown(now time.Time, v *View) Verdict {
+	switch {
+	case v.Store.Known:
+		return pass("the store was read")
+	case v.Store.Problem != "":
+		return rest("DCS is not accessible, trying again: %s", v.Store.Problem)
+	}
+	return rest("reading the store")
+}
+
+// startNameTaken refuses to run when another agent answers under our name: two of one name would share a member key.
+func startNameTaken(now time.Time, v *View) Verdict {
+	m := findMember(&v.Store.Cluster, v.Self.Name)
+	switch {
+	case v.nameChecked():
+		return pass("nobody else answers under our name")
+	case v.Peers[v.Self.Name].Asking != 0:
+		return rest("asking %s whether another agent uses the name %s", m.Data.APIURL, v.Self.Name)
+	case v.Peers[v.Self.Name].At.IsZero():
+		return act("a member of our name exists: is it alive?", PollPeer{*m})
+	}
+	return act("the name is taken", Quit{Problem: "there is already a node named '" + v.Self.Name + "' running at " + m.Data.APIURL +
+		"; give this one another name, or stop that one"})
+}
+
+// nameChecked says whether it is known that no other agent runs under our name.
+func (v *View) nameChecked() bool {
+	if !v.Store.Known || v.Session.ID != "" {
+		return v.Session.ID != ""
+	}
+	m := findMember(&v.Store.Cluster, v.Self.Name)
+	p := v.Peers[v.Self.Name]
+	return m == nil || m.Data.APIURL == "" || (!p.At.IsZero() && !(p.Answer.Reachable && p.Answer.StartID != v.Self.StartID))
+}
+
+// startOtherCluster ends a node whose data directory belongs to another cluster, and leaves the server as it is.
+func startOtherCluster(now time.Time, v *View) Verdict {
+	mine, theirs := v.localSystemID(), v.systemID()
+	switch {
+	case mine == "" || theirs == "" || !v.hasData():
+		return pass("nothing to compare")
+	case mine == theirs:
+		return pass("the data directory is of this cluster")
+	}
+	return act("system ID mismatch", Quit{Problem: "system ID mismatch, node " + v.Self.Name + " belongs to a different cluster: " + theirs + " != " + mine +
+		"; the data directory was left alone, move it away if this node shall be cloned anew"})
+}
+
+// startDataUnusable waits for the operator when the data directory is not PostgreSQL's, of another version or owner, or does not answer.
+func startDataUnusable(now time.Time, v *View) Verdict {
+	o := &v.Local.Obs
+	if o.DataDir != postgres.DataDirForeign && o.DataDir != postgres.DataDirUnreadable {
+		return pass("the data directory can be used")
+	}
+	if v.Lease.State == LeaseHeld && v.free(LaneStore) && !v.running() {
+		return act("the data directory cannot be used: the leader key is given up", v.release(dcs.StateStopped))
+	}
+	return rest("the data directory cannot be used: %s", o.Problem)
+}
+
+// startTakeOver re-binds the leader key that an earlier run of this agent left, so that a crash of the agent alone costs nothing. A name
+// is no proof: the old session must also be on our member key with our own addresses, nobody else may answer under our name, and the
+// data directory must be the cluster's (safety 1.6). Otherwise the key is left to expire.
+func startTakeOver(now time.Time, v *View) Verdict {
+	switch {
+	case v.Session.ID != "" || v.TookOver:
+		return pass("we have a session of our own")
+	case !v.ownOldKey():
+		return pass("no leader key of an earlier run of ours")
+	case !v.hasData() || v.systemID() == "" || v.systemID() != v.localSystemID():
+		return pass("the data directory is not the cluster's")
+	case !v.free(LaneStore):
+		return rest("the store is busy")
+	}
+	return act("the leader key of our earlier run is taken over",
+		AcquireKey{dcs.Acquire{Expect: v.expect(), Takeover: v.Store.Cluster.Leader, Member: v.member()}})
+}
+
+// ownOldKey says whether the leader key was left by an earlier run of this node.
+func (v *View) ownOldKey() bool {
+	l := v.Store.Cluster.Leader
+	if l == nil || l.Name != v.Self.Name || v.Session.ID != "" || l.Meta.Session == "" {
+		return false
+	}
+	m := findMember(&v.Store.Cluster, v.Self.Name)
+	return m != nil && m.Meta.Session == l.Meta.Session && m.Data.APIURL == v.Self.APIURL && m.Data.ConnURL == v.Self.ConnURL && v.nameChecked()
+}
+
+// shutdownRules end the agent in order: the server is stopped, a leader's key goes to a standby that has everything (the handover
+// rules see to that), and the member key says stopped.
+var shutdownRules = []Rule{
+	{"shutdown.cancel", shutdownCancel},
+	{"shutdown.stop", shutdownStop},
+	{"shutdown.release", shutdownRelease},
+	{"shutdown.publish", shutdownPublish},
+	{"shutdown.quit", shutdownQuit},
+}
+
+// shutdownCancel ends a task that the agent's end makes pointless.
+func shutdownCancel(now time.Time, v *View) Verdict {
+	t := v.Task
+	switch {
+	case t == nil:
+		return pass("no task runs")
+	case t.Task.Kind == postgres.TaskStop:
+		return wait(now.Add(v.Settings.LoopWait), "the agent ends: stopping the server")
+	case t.Cancelled == "":
+		return act("the agent ends", CancelTask{Task: t.ID, Cause: "the agent ends"})
+	}
+	return rest("the agent ends: waiting for %s to end", t.Task.Kind)
+}
+
+// shutdownStop stops the server.
+func shutdownStop(now time.Time, v *View) Verdict {
+	if !v.running() {
+		return pass("the server is down")
+	}
+	if l := v.LastTask; l != nil && l.Task.Kind == postgres.TaskStop && l.Fault != nil && now.Before(l.At.Add(time.Second)) {
+		return wait(l.At.Add(time.Second), "the server could not be stopped: %s", l.Fault)
+	}
+	return act("the agent ends: the server is stopped", RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopFast}, Why: WhyShutdown})
+}
+
+// shutdownRelease gives up a leader key that is still ours although the server is down.
+func shutdownRelease(now time.Time, v *View) Verdict {
+	switch {
+	case v.Lease.State == LeaseNone || v.Lease.State == LeaseLost:
+		return pass("we do not hold the leader key")
+	case v.Store.Problem != "" && now.After(v.Shutdown.Add(v.Settings.RetryTimeout)):
+		return pass("DCS is not accessible: the leader key is left to expire")
+	case !v.free(LaneStore):
+		return rest("the agent ends: waiting for the store")
+	case v.Lease.State == LeaseDoubt:
+		return act("is the leader key still ours?", LoadCluster{})
+	}
+	return act("the agent ends: the leader key is given up", v.release(dcs.StateStopped))
+}
+
+// shutdownPublish says in the member key that the server is stopped.
+func shutdownPublish(now time.Time, v *View) Verdict {
+	switch {
+	case v.Session.ID == "" || v.Store.Problem != "":
+		return pass("DCS is not accessible")
+	case !v.free(LaneStore):
+		return rest("the agent ends: telling the store")
+	case v.Store.Member.State == dcs.StateStopped:
+		return pass("the member key says so")
+	}
+	return act("the member key shall say stopped", Publish{v.memberAs(dcs.StateStopped)})
+}
+
+// shutdownQuit ends the node.
+func shutdownQuit(now time.Time, v *View) Verdict { return act("the agent has ended in order", Quit{}) }
+
+// taskRules are consulted while work on the server is under way.
+var taskRules = []Rule{
+	{"task.pointless", taskPointless},
+	{"task.running", taskRunning},
+}
+
+// taskPointless cancels work that has lost its purpose: a clone or rewind whose source no longer leads, a start as primary that takes
+// longer than primary_start_timeout while somebody else could lead.
+func taskPointless(now time.Time, v *View) Verdict {
+	t := v.Task
+	if t.Cancelled != "" {
+		return pass("it is ending")
+	}
+	limit := v.Settings.PrimaryStartTimeout
+	if t.Task.Kind == postgres.TaskStart && t.Task.AsPrimary && v.holds() && now.After(t.Since.Add(limit)) && v.couldLead(now) != nil {
+		return act("the server takes longer to start than primary_start_timeout", CancelTask{Task: t.ID, Cause: "primary_start_timeout"})
+	}
+	return pass("it still makes sense")
+}
+
+// taskRunning waits for the end of the task; the leader key is renewed meanwhile.
+func taskRunning(now time.Time, v *View) Verdict {
+	t := v.Task
+	switch {
+	case t.Cancelled != "":
+		return rest("%s is ending: %s", t.Task.Kind, t.Cancelled)
+	case t.Text != "":
+		return rest("%s in progress: %s", t.Task.Kind, t.Text)
+	case t.Task.Kind == postgres.TaskStart && t.Task.AsPrimary:
+		end := t.Since.Add(v.Settings.PrimaryStartTimeout)
+		return wait(end, "starting the primary after a failure").until(end)
+	}
+	return rest("%s in progress", t.Task.Kind)
+}
