@@ -3,20 +3,226 @@ package ha
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
 )
 
-// Node runs one member of a cluster.
-type Node struct{ cfg Config }
+// Node runs one member of a cluster: a Machine, and the goroutines that carry out its requests.
+type Node struct {
+	cfg      Config
+	machine  *Machine // owned by Run
+	store    StoreLane
+	events   chan Event
+	status   atomic.Pointer[Status]
+	explain  atomic.Pointer[Explanation]
+	changed  atomic.Pointer[chan struct{}] // closed at the next publication
+	commands struct {
+		sync.Mutex
+		next    uint64
+		waiting map[uint64]chan Answer
+	}
+	tasks struct { // cancels the running task; owned by Run
+		id     uint64
+		cancel context.CancelCauseFunc
+	}
+	work   sync.WaitGroup
+	known  callbackState
+	logged Reason
+	cached []byte
+}
+
+// ErrStopped is returned to those who ask a node that has ended.
+var ErrStopped = errors.New("the node has stopped")
 
 // NewNode checks cfg and returns a node that does nothing until Run.
 func NewNode(cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Node{cfg: cfg}, nil
+	raw := cfg.BootstrapConfig
+	if cfg.Cache != nil {
+		if c := cfg.Cache.Load(); c != nil {
+			raw = c
+		}
+	}
+	settings, err := cfg.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, events: make(chan Event, 256), cached: raw}
+	n.commands.waiting = map[uint64]chan Answer{}
+	n.machine = NewMachine(cfg.self(), settings, raw, cfg.Rules)
+	n.store = StoreLane{Store: cfg.Store, Parse: cfg.Parse, Raw: raw}
+	c := make(chan struct{})
+	n.changed.Store(&c)
+	n.publish(cfg.Clock.Now(), time.Time{})
+	return n, nil
+}
+
+// self is what never changes about the node.
+func (c *Config) self() Self {
+	return Self{Name: c.Name, Scope: c.Scope, Version: c.Version, Release: c.Release, StartID: c.StartID,
+		ConnURL: c.ConnURL, APIURL: c.APIURL, ProxyURL: c.ProxyURL, Started: c.Clock.Now(),
+		CanFound: c.BootstrapConfig != nil, Fence: c.Fence.Describe()}
 }
 
 // Run keeps the node's part of the cluster until ctx ends, then stops the server in order, hands over, and returns. It
 // returns an error only where going on would be wrong (another cluster's data, a name that is taken); PostgreSQL is then
 // left as it was.
-func (n *Node) Run(ctx context.Context) error { return errors.New("being written") }
+func (n *Node) Run(ctx context.Context) error {
+	root, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer n.drain()
+	defer stop(ErrStopped)
+	exits, hints, lost := n.cfg.Postgres.Exits(), n.cfg.Store.Hints(), n.cfg.Fence.Lost()
+	done := ctx.Done()
+	var giveUp <-chan struct{}
+	next := n.step(root, Tick{})
+	for !n.machine.View().Done {
+		timer, release := n.cfg.Clock.At(next)
+		var e Event
+		select {
+		case <-timer:
+			e = Tick{}
+		case e = <-n.events:
+		case x := <-exits:
+			e = Exited{x}
+		case h := <-hints:
+			e = Hinted{h}
+		case cause := <-lost:
+			e = FenceLost{cause}
+		case <-done:
+			done, e = nil, ShutdownAsked{}
+			if t := n.cfg.ShutdownTimeout; t > 0 {
+				giveUp, _ = n.cfg.Clock.At(n.cfg.Clock.Now().Add(t))
+			}
+		case <-giveUp:
+			release()
+			return errors.New("the server did not stop in time; it was left as it is")
+		}
+		release()
+		next = n.step(root, e)
+	}
+	n.drain()
+	if p := n.machine.View().Fatal; p != "" {
+		return errors.New(p)
+	}
+	return nil
+}
+
+// drain waits for requests to the store that were begun with the last decision.
+func (n *Node) drain() {
+	idle := make(chan struct{})
+	go func() { n.work.Wait(); close(idle) }()
+	for {
+		select {
+		case <-n.events:
+		case <-idle:
+			return
+		}
+	}
+}
+
+// step lets the machine take one event and begins what it asks for.
+func (n *Node) step(root context.Context, e Event) time.Time {
+	now := n.cfg.Clock.Now()
+	requests, next := n.machine.Step(now, e)
+	if n.cfg.Recorder != nil {
+		d := n.machine.Decision()
+		n.cfg.Recorder.Record(RecordEntry{At: now, Event: e, Rule: d.Reason.Rule, Text: d.Reason.Text})
+	}
+	n.log(requests)
+	n.publish(now, next)
+	for _, r := range requests {
+		n.begin(root, r)
+	}
+	n.saveConfig()
+	return next
+}
+
+// begin carries out r, on a goroutine that ends with it.
+func (n *Node) begin(root context.Context, r Request) {
+	switch a := r.Action.(type) {
+	case Reply:
+		n.reply(a.Command)
+		return
+	case CancelTask:
+		if n.tasks.id == a.Task {
+			n.tasks.cancel(errors.New(a.Cause))
+		}
+		return
+	case Quit:
+		return
+	case KillServer:
+		n.goDo(func() {
+			if err := n.cfg.Postgres.Kill(a.Cause); err != nil {
+				n.cfg.Logger.Error("the server could not be killed", "error", err)
+			}
+		})
+		return
+	}
+	ctx, cancel := context.WithCancelCause(root)
+	if _, ok := r.Action.(RunTask); ok {
+		n.tasks.id, n.tasks.cancel = r.ID, cancel
+	}
+	n.goDo(func() {
+		defer cancel(nil)
+		if !r.Deadline.IsZero() {
+			var end context.CancelFunc
+			ctx, end = context.WithTimeout(ctx, r.Deadline.Sub(r.Sent))
+			defer end()
+		}
+		n.send(n.perform(ctx, r))
+	})
+}
+
+func (n *Node) goDo(f func()) {
+	n.work.Add(1)
+	go func() { defer n.work.Done(); f() }()
+}
+
+// send hands an event to Run. The channel is emptied until the last goroutine has ended.
+func (n *Node) send(e Event) { n.events <- e }
+
+// poll asks one member.
+func (n *Node) poll(ctx context.Context, a PollPeer) PeerAnswer {
+	answers := n.cfg.Peers.Poll(ctx, []dcs.Member{a.Member})
+	if len(answers) != 1 {
+		return PeerAnswer{Name: a.Member.Name, Problem: "no answer"}
+	}
+	answers[0].Name = a.Member.Name
+	return answers[0]
+}
+
+// log writes one line for each changed decision, and for each task.
+func (n *Node) log(requests []Request) {
+	for _, r := range requests {
+		switch a := r.Action.(type) {
+		case RunTask, AcquireKey, ReleaseKey, ClaimInitialize, KillServer, ClearFailover, Quit:
+			n.cfg.Logger.Info("begin", "action", a.Name())
+		default:
+			n.cfg.Logger.Debug("begin", "action", a.Name())
+		}
+	}
+	if d := n.machine.Decision().Reason; d.Rule != n.logged.Rule || d.Text != n.logged.Text {
+		n.logged = d
+		n.cfg.Logger.Info(d.Text, "rule", string(d.Rule))
+	}
+}
+
+// saveConfig keeps the dynamic configuration for the next start, once there is a data directory to keep it in.
+func (n *Node) saveConfig() {
+	v := n.machine.View()
+	if n.cfg.Cache == nil || !v.running() || string(v.ConfigRaw) == string(n.cached) {
+		return
+	}
+	raw := v.ConfigRaw
+	n.cached = raw
+	n.goDo(func() {
+		if err := n.cfg.Cache.Save(raw); err != nil {
+			n.cfg.Logger.Warn("the dynamic configuration could not be cached", "error", err)
+		}
+	})
+}

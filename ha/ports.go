@@ -59,7 +59,7 @@ type Postgres interface {
 
 // Peers asks the other members over REST.
 type Peers interface {
-	// Poll asks GET /patroni of each in parallel, 2 s each, no retry. The answers are in the order asked.
+	// Poll asks GET /patroni of each in parallel, once, until ctx ends at the latest. The answers are in the order asked.
 	Poll(ctx context.Context, members []dcs.Member) []PeerAnswer
 	// Await asks m to answer when its position has reached lsn (long poll), until ctx ends.
 	Await(ctx context.Context, m dcs.Member, lsn postgres.LSN) (PeerAnswer, error)
