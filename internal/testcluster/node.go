@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"syscall"
@@ -229,4 +230,24 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// Beside lists what the agent keeps beside it: processes of this host that are neither the agent nor work in its server's
+// data directory.
+func (n *Node) Beside() []int {
+	var found []int
+	for _, pid := range procs.Find(procs.WithEnv(n.marker())) {
+		if pid != n.AgentPID() && !procs.InDir(n.DataDir)(pid) {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// WaitAnswer waits until the REST API answers anything at all. It asks every millisecond.
+func (n *Node) WaitAnswer(ctx context.Context) error {
+	return poll(ctx, time.Millisecond, "an answer of "+n.Name, func() (bool, string) {
+		_, _, err := n.REST(ctx, http.MethodGet, "/liveness", nil)
+		return err == nil, fmt.Sprint(err)
+	})
 }

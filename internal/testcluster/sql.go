@@ -134,3 +134,50 @@ func (c *Cluster) ConnConfigAll(database string) (*pgx.ConnConfig, error) {
 	return c.connConfig(fmt.Sprintf("host=%s port=%s dbname=%s sslmode=disable target_session_attrs=read-write",
 		strings.Join(hosts, ","), strings.Join(ports, ","), database), c.Dial)
 }
+
+// WaitStreaming waits until a server that accepts writes has a streaming standby for each other node. It asks the servers,
+// not the agents, and asks often: it is for timing.
+func (c *Cluster) WaitStreaming(ctx context.Context) (*Node, error) {
+	var leader *Node
+	var conn *pgx.Conn
+	defer func() {
+		if conn != nil {
+			_ = conn.Close(context.WithoutCancel(ctx))
+		}
+	}()
+	err := poll(ctx, 10*time.Millisecond, "streaming standbys", func() (bool, string) {
+		if conn == nil {
+			if leader, conn = c.primary(ctx); conn == nil {
+				return false, "no server accepts writes"
+			}
+		}
+		var streaming int
+		err := conn.QueryRow(ctx, "select count(*) from pg_stat_replication where state = 'streaming' and sync_state is not null"+
+			" and application_name <> 'pg_basebackup' and replay_lsn is not null").Scan(&streaming)
+		return err == nil && streaming == len(c.Nodes)-1, fmt.Sprintf("%d standbys, %v", streaming, err)
+	})
+	return leader, err
+}
+
+// primary looks for a server that is not in recovery.
+func (c *Cluster) primary(ctx context.Context) (*Node, *pgx.Conn) {
+	for _, n := range c.Nodes {
+		if _, ok := n.Postmaster(); !ok {
+			continue
+		}
+		cfg, err := c.ConnConfig(n, "postgres")
+		if err != nil {
+			continue
+		}
+		conn, err := pgx.ConnectConfig(ctx, cfg)
+		if err != nil {
+			continue
+		}
+		var recovery bool
+		if conn.QueryRow(ctx, "select pg_is_in_recovery()").Scan(&recovery) == nil && !recovery {
+			return n, conn
+		}
+		_ = conn.Close(ctx)
+	}
+	return nil, nil
+}
