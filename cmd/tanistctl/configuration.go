@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/tanist-ha/tanist/config"
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/internal/wire"
+)
+
+// configuration reads the configuration, once per run.
+func (a *app) configuration() (*config.Config, error) {
+	if a.loaded != nil {
+		return a.loaded, nil
+	}
+	path, err := a.configPath()
+	if err != nil {
+		return nil, err
+	}
+	url := a.dcsURL
+	if url == "" {
+		url, _ = a.getenv("DCS_URL")
+	}
+	environ := a.environ
+	if url != "" { // so that a store's URL alone is a configuration
+		environ = slices.Concat(environ, []string{"PATRONI_CTL_INSECURE=" + fmt.Sprint(a.insecure)})
+	}
+	// The tool works with what it can read: a mistake in a section that only the agent needs is the agent's to report.
+	cfg, _, problems := config.Load(config.Options{Path: path, Environ: environ})
+	if cfg == nil {
+		return nil, problems
+	}
+	if url != "" {
+		if err := wire.Override(cfg, url); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Etcd3 == nil && cfg.EmbedEtcd == nil {
+		if problems == nil {
+			problems = &hinted{wire.ErrNoStore, "name the configuration file with -c, or the store with -d etcd3://HOST:PORT"}
+		}
+		return nil, problems
+	}
+	cfg.Ctl.Insecure = cfg.Ctl.Insecure || a.insecure
+	a.loaded = cfg
+	return cfg, nil
+}
+
+// configPath finds the configuration file, "" for none. A file that was named must be there; the default one need not.
+func (a *app) configPath() (string, error) {
+	path := a.file
+	if path == "" {
+		path, _ = a.getenv("PATRONICTL_CONFIG_FILE")
+	}
+	if path != "" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", refuse("Provided config file %s not existing or no read rights. Check the -c/--config-file parameter", path)
+		}
+		return path, f.Close()
+	}
+	base, ok := a.getenv("XDG_CONFIG_HOME")
+	if !ok || base == "" {
+		home, ok := a.getenv("HOME")
+		if !ok {
+			return "", nil
+		}
+		base = filepath.Join(home, ".config")
+	}
+	path = filepath.Join(base, "patroni", "patronictl.yaml")
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return path, nil
+}
+
+// etcdStore is the store of one cluster on etcd.
+type etcdStore struct {
+	*dcs.Client
+	backend *etcd3.Backend
+}
+
+func (s etcdStore) Close() error { return s.backend.Close() }
+
+// connect opens the store of cfg. Nothing is sent before the first request.
+func connect(_ context.Context, cfg *config.Config) (store, error) {
+	how, err := wire.Etcd3(cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	backend, err := etcd3.New(how)
+	if err != nil {
+		return nil, err
+	}
+	client := dcs.NewClient(backend, dcs.Options{Namespace: cfg.Namespace, Scope: cfg.Scope})
+	return etcdStore{client, backend}, nil
+}

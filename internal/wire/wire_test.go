@@ -1,0 +1,74 @@
+package wire
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tanist-ha/tanist/config"
+	"github.com/tanist-ha/tanist/dcs/etcd3"
+)
+
+func TestOverride(t *testing.T) {
+	for text, want := range map[string]struct{ endpoint, namespace, problem string }{
+		"etcd3://":               {"http://localhost:2379", "service", ""},
+		"etcd3://db1":            {"http://db1:2379", "service", ""},
+		"etcd://db1:2399/db/":    {"http://db1:2399", "db", ""},
+		"db1:2399":               {"http://db1:2399", "service", ""},
+		"db1":                    {"http://db1:2379", "service", ""},
+		"etcd3://[::1]:2399/a/b": {"http://[::1]:2399", "a/b", ""},
+		"db1:8500":               {"", "", "consul as a store is not built yet in this release; use etcd3"},
+		"zookeeper://db1":        {"", "", "zookeeper as a store is not built yet in this release; use etcd3"},
+		"raft://db1":             {"", "", "unknown dcs scheme: raft"},
+		"etcd3://db1:99999":      {"", "", `read the store's URL "etcd3://db1:99999": "99999" is not a port`},
+	} {
+		t.Run(text, func(t *testing.T) {
+			cfg := &config.Config{Namespace: "service", EmbedEtcd: &config.EmbedEtcd{}}
+			err := Override(cfg, text)
+			if want.problem != "" {
+				if err == nil || err.Error() != want.problem {
+					t.Fatalf("got %v, want %s", err, want.problem)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Etcd3(cfg, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{want.endpoint}, got.Endpoints); diff != "" || cfg.Namespace != want.namespace {
+				t.Errorf("namespace %s, endpoints want -, got +:\n%s", cfg.Namespace, diff)
+			}
+		})
+	}
+}
+
+func TestEtcd3(t *testing.T) {
+	tls := &etcd3.TLS{CAFile: "ca", CertFile: "cert", KeyFile: "key"}
+	for name, tc := range map[string]struct {
+		cfg  config.Config
+		want etcd3.Config
+		err  error
+	}{
+		"plain": {config.Config{Etcd3: &config.Etcd3{Hosts: []config.HostPort{{Host: "a", Port: 1}, {Host: "b", Port: 2}}, Protocol: "http", Username: "u", Password: "p"}},
+			etcd3.Config{Endpoints: []string{"http://a:1", "http://b:2"}, Username: "u", Password: "p"}, nil},
+		"certificates": {config.Config{Etcd3: &config.Etcd3{Hosts: []config.HostPort{{Host: "a", Port: 1}}, Protocol: "https", CACert: "ca", Cert: "cert", Key: "key"}},
+			etcd3.Config{Endpoints: []string{"https://a:1"}, TLS: tls}, nil},
+		"embedded": {config.Config{EmbedEtcd: &config.EmbedEtcd{ClientAdvertise: []string{"http://127.0.0.1:2379"}}},
+			etcd3.Config{Endpoints: []string{"http://127.0.0.1:2379"}}, nil},
+		"none": {config.Config{}, etcd3.Config{}, ErrNoStore},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Etcd3(&tc.cfg, nil)
+			if !errors.Is(err, tc.err) {
+				t.Fatalf("got %v, want %v", err, tc.err)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
