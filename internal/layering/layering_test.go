@@ -19,8 +19,8 @@ import (
 // shell lists the files of ha that run, wait and talk to the outside. Every other file of ha must be pure: a new file is,
 // until somebody adds it here on purpose.
 var shell = []string{
-	"config.go", "ports.go", "status.go", // declare ports whose methods take a context
-	"node.go", "loop.go", "lanes.go", "executor.go", "execute.go", "observe.go", "publish.go", "submit.go", "hooks.go",
+	"ports.go", "status.go", "unfenced.go", // declare ports, whose methods take a context
+	"node.go", "ask.go", "perform.go", "fault.go", // run the machine, and turn outcomes into events
 }
 
 // root is where the module begins.
