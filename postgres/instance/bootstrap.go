@@ -48,7 +48,7 @@ func (i *Instance) bootstrap(ctx context.Context, phase func(postgres.Phase)) (p
 }
 
 func (i *Instance) initDB(ctx context.Context) error {
-	args := []string{"--pgdata=" + i.cfg.DataDir, "--username=" + i.cfg.Superuser.Username}
+	args := []string{"--pgdata=" + i.cfg.DataDir, "--username=" + i.cfg.Superuser.Username, "--no-sync"}
 	if p := i.cfg.Superuser.Password; p != "" {
 		file := i.cfg.beside(".pwfile")
 		if err := writeFile(file, []byte(p+"\n"), 0o600); err != nil {
@@ -64,7 +64,7 @@ func (i *Instance) initDB(ctx context.Context) error {
 	if err := c.run(ctx); err != nil {
 		return fmt.Errorf("make a new cluster: %w", err)
 	}
-	return nil
+	return i.syncAll()
 }
 
 // prepareFirstStart writes the configuration, and closes the server.

@@ -50,7 +50,7 @@ func (i *Instance) clone(ctx context.Context, t postgres.Task, phase func(postgr
 func (i *Instance) baseBackup(ctx context.Context, u *postgres.Upstream, phase func(postgres.Phase)) error {
 	s, _ := i.currentSettings()
 	args := []string{
-		"--pgdata=" + i.cfg.DataDir, "--wal-method=stream", "--progress",
+		"--pgdata=" + i.cfg.DataDir, "--wal-method=stream", "--progress", "--no-sync",
 		"--dbname=" + i.toolConninfo(i.cfg.Replication, u, "").Format(),
 	}
 	hasCheckpoint := slices.ContainsFunc(s.BaseBackup, func(o string) bool { return strings.HasPrefix(o, "--checkpoint") })
@@ -73,7 +73,7 @@ func (i *Instance) baseBackup(ctx context.Context, u *postgres.Upstream, phase f
 	return nil
 }
 
-// finishClone checks the copy, which pg_basebackup has flushed to disk, and allows it to be started as a standby.
+// finishClone checks the copy, flushes it to disk, and allows it to be started as a standby.
 func (i *Instance) finishClone(ctx context.Context) error {
 	if _, err := i.readControl(ctx); err != nil {
 		return err
@@ -85,6 +85,9 @@ func (i *Instance) finishClone(ctx context.Context) error {
 		return err
 	}
 	if err := i.ensureAccessFiles(); err != nil {
+		return err
+	}
+	if err := i.syncAll(); err != nil {
 		return err
 	}
 	return i.writeMarker(marker{Work: "clone", Whole: true})

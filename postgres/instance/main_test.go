@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -268,7 +269,8 @@ func mustWrite(t testing.TB, path, content string) {
 	}
 }
 
-
 func testContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), patience)
 }
+
+var errStopped = errors.New("stopped by the test")

@@ -88,6 +88,9 @@ func (i *Instance) runRewind(ctx context.Context, u *postgres.Upstream, phase fu
 		if err := errors.Join(i.touch("standby.signal"), i.remove("recovery.signal", "postmaster.pid")); err != nil {
 			return err
 		}
+		if err := i.syncAll(); err != nil {
+			return err
+		}
 		return i.writeMarker(marker{Work: "rewind", Whole: true})
 	case !begun:
 		return errors.Join(fmt.Errorf("rewind to %s: %w", u.Name, err), i.removeMarker())
@@ -99,7 +102,7 @@ func (i *Instance) rewindArguments(u *postgres.Upstream) []string {
 	source := i.toolConninfo(i.cfg.Rewind, u, i.cfg.Database)
 	source["target_session_attrs"] = "read-write"
 	args := []string{
-		"--target-pgdata=" + i.cfg.DataDir, "--source-server=" + source.Format(), "--progress", "--no-ensure-shutdown",
+		"--target-pgdata=" + i.cfg.DataDir, "--source-server=" + source.Format(), "--progress", "--no-ensure-shutdown", "--no-sync",
 	}
 	s, _ := i.currentSettings()
 	if i.recoverySection(s, stream{})["restore_command"] == "" {
