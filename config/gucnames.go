@@ -3,6 +3,7 @@ package config
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // gucNames are the settings of PostgreSQL 14 to 18 (postgres --describe-config) and some that older files still hold. They
@@ -79,5 +80,8 @@ wal_summary_keep_time wal_sync_method wal_writer_delay wal_writer_flush_after wo
 
 // isGUC says whether name is a setting of some supported PostgreSQL.
 func isGUC(name string) bool {
-	return slices.Contains(strings.Fields(gucNames), strings.ToLower(name))
+	_, found := slices.BinarySearch(gucList(), strings.ToLower(name))
+	return found
 }
+
+var gucList = sync.OnceValue(func() []string { return slices.Sorted(strings.FieldsSeq(gucNames)) })

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -32,10 +33,20 @@ func Load(o Options) (*Config, []Warning, error) {
 	c.readPostgreSQL(root.sub("postgresql"))
 	root.done()
 	c.readSettings(r)
-	return c, append(warnings, r.warnings...), joinProblems(r.problems)
+	return c, inOrder(append(warnings, r.warnings...), func(w Warning) Where { return w.Where }), joinProblems(r.problems)
+}
+
+// inOrder sorts messages by source and line, so that a file can be corrected from top to bottom.
+func inOrder[M any](list []M, where func(M) Where) []M {
+	slices.SortStableFunc(list, func(a, b M) int {
+		x, y := where(a), where(b)
+		return cmp.Or(cmp.Compare(x.Source, y.Source), cmp.Compare(x.Line, y.Line))
+	})
+	return list
 }
 
 func joinProblems(problems []Error) error {
+	problems = inOrder(problems, func(p Error) Where { return p.Where })
 	errs := make([]error, len(problems))
 	for i := range problems {
 		errs[i] = &problems[i]
@@ -158,7 +169,8 @@ func (c *Config) readLog(s *section) {
 
 // level reads one of Python's log levels; WARN and FATAL are the older spellings of WARNING and CRITICAL.
 func (s *section) level(key, def string) string {
-	levels := []string{strings.ToLower(def), "debug", "info", "warning", "error", "critical", "warn", "fatal"}
+	levels := []string{"debug", "info", "warning", "error", "critical", "warn", "fatal"}
+	levels = slices.Insert(slices.DeleteFunc(levels, func(l string) bool { return strings.EqualFold(l, def) }), 0, strings.ToLower(def))
 	switch l := strings.ToUpper(s.oneOf(key, levels...)); l {
 	case "WARN":
 		return "WARNING"

@@ -87,26 +87,28 @@ func (b *settingsBuilder) postgres(dyn *section) *reader {
 func (b *settingsBuilder) effective(dyn *section) *section {
 	t := newTree(sourceDynamic)
 	values := map[string]any{}
-	take := func(from *tree, k string, v any) {
-		values[k] = v
-		self := joinPath([]string{"postgresql", k})
-		for path, p := range from.places {
-			if path == self || strings.HasPrefix(path, self+sep) {
-				t.places[path] = p
-			}
-		}
-	}
 	for k, v := range dyn.values {
 		if !slices.Contains(localOnly, k) && k != "parameters" {
-			take(dyn.r.tree, k, v)
+			values[k] = v
 		}
 	}
 	local, _ := b.c.tree.values["postgresql"].(map[string]any)
 	for k, v := range local {
 		if k != "use_slots" {
-			take(b.c.tree, k, v)
+			values[k] = v
 		}
 	}
+	take := func(from *tree, wanted func(key string) bool) {
+		for at, p := range from.places {
+			parts := strings.SplitN(at, sep, 3)
+			if len(parts) > 1 && parts[0] == "postgresql" && wanted(parts[1]) {
+				t.places[at] = p
+			}
+		}
+	}
+	isLocal := func(k string) bool { _, ok := local[k]; return ok }
+	take(dyn.r.tree, func(k string) bool { return !isLocal(k) })
+	take(b.c.tree, isLocal)
 	return &section{r: &reader{tree: t}, path: []string{"postgresql"}, values: values, known: map[string]bool{}}
 }
 

@@ -37,7 +37,7 @@ func (c *Config) Validate(checks Checks) ([]Warning, error) {
 	if checks.Ports {
 		c.checkPorts(r)
 	}
-	return r.warnings, joinProblems(r.problems)
+	return inOrder(r.warnings, func(w Warning) Where { return w.Where }), joinProblems(r.problems)
 }
 
 func path(dotted string) []string { return strings.Split(dotted, ".") }

@@ -72,7 +72,7 @@ func parseYAML(data []byte) (root *yaml.Node, err error) {
 		if err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("yaml: line %d: a second document begins here, and only one is read", second.Line)
+		return nil, &Error{Where{Line: second.Line}, "a second document begins here, and only one is read", "remove the line `---`, or what follows it"}
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) == 0 {
 		return nil, nil
@@ -87,6 +87,11 @@ func parseYAML(data []byte) (root *yaml.Node, err error) {
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(?s:(.*))$`)
 
 func syntaxError(source string, err error) error {
+	var own *Error
+	if errors.As(err, &own) {
+		own.Source = source
+		return own
+	}
 	m := yamlLine.FindStringSubmatch(err.Error())
 	line, _ := strconv.Atoi(m[1])
 	return &Error{Where{Source: source, Line: line}, "not YAML: " + m[2], "look for a tab, a missing blank after a colon, or an open quote at that line or the one before"}
