@@ -213,7 +213,8 @@ func TestClone(t *testing.T) {
 	b := newNode(t, testConfig(t, a.cfg.BinDir, "b"))
 
 	t.Run("source dies", func(t *testing.T) {
-		s := b.settings
+		s, was := b.settings, b.settings
+		defer func() { b.settings = was }()
 		s.BaseBackup = []string{"--max-rate=1M"}
 		if err := b.Configure(t.Context(), s); err != nil {
 			t.Fatal(err)
