@@ -67,6 +67,9 @@ func (s *section) unknown(key string) (what, hint string) {
 	if close := nearest(key, sortedKeys(s.known)); close != "" {
 		return what, fmt.Sprintf("did you mean %s?", showPath(s.at(close)))
 	}
+	if close := nearest(key, gucList()); close != "" && (in == "postgresql" || inDynamic) {
+		return what, fmt.Sprintf("did you mean the parameter %s? %s", close, gucHome(close, inDynamic))
+	}
 	return what, ""
 }
 
