@@ -15,8 +15,6 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // Options says what cluster to make. The zero value of a field is its default.
@@ -32,8 +30,10 @@ type Options struct {
 	EtcdEach bool
 	EtcdTLS  func(a *Authority, address string) (server *TLSFiles, err error) // nil: plain
 
-	// Config makes the agent's configuration file: BaseConfig, unless given.
-	Config func(c *Cluster, n *Node) (map[string]any, error)
+	// Config makes the agent's configuration: BaseConfig, unless given. ConfigText makes the file itself, as text.
+	Config     func(c *Cluster, n *Node) (map[string]any, error)
+	ConfigText func(c *Cluster, n *Node) (string, error)
+	Password   string // of the superuser: SuperuserPassword
 	// Dynamic is added to bootstrap.dcs of BaseConfig.
 	Dynamic map[string]any
 	Env     []string // added to the agents' environment
@@ -76,6 +76,9 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	if o.Config == nil {
 		o.Config = BaseConfig
+	}
+	if o.Password == "" {
+		o.Password = SuperuserPassword
 	}
 	c := &Cluster{Options: o}
 	if err := c.prepare(ctx); err != nil {
@@ -198,6 +201,13 @@ func (c *Cluster) AddNode(name string) (*Node, error) {
 		n.PGPort, n.RESTPort = ports[0], ports[1]
 	}
 	c.Nodes = append(c.Nodes, n)
+	if c.ConfigText != nil {
+		text, err := c.ConfigText(c, n)
+		if err != nil {
+			return nil, err
+		}
+		return n, n.WriteConfigText(text)
+	}
 	cfg, err := c.Config(c, n)
 	if err != nil {
 		return nil, err
@@ -312,5 +322,3 @@ func (c *Cluster) own(path string) error {
 	}
 	return os.Chown(path, int(cred.Uid), int(cred.Gid))
 }
-
-func marshal(cfg map[string]any) ([]byte, error) { return yaml.Marshal(cfg) }

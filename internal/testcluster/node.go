@@ -10,9 +10,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/tanist-ha/tanist/internal/testcluster/procs"
 )
@@ -41,14 +44,40 @@ func (n *Node) RESTAddress() string { return address(n.Host, n.RESTPort) }
 
 // WriteConfig writes the agent's configuration file. A running agent does not see it before its next start or reload.
 func (n *Node) WriteConfig(cfg map[string]any) error {
-	raw, err := marshal(cfg)
+	raw, err := yaml.Marshal(cfg)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(n.ConfigFile, raw, 0o644); err != nil {
+	return n.WriteConfigText(string(raw))
+}
+
+// WriteConfigText is WriteConfig for the text of a file.
+func (n *Node) WriteConfigText(text string) error {
+	if err := os.WriteFile(n.ConfigFile, []byte(text), 0o644); err != nil {
 		return err
 	}
 	return n.c.own(n.ConfigFile)
+}
+
+// FreezeBackends stops the server's processes whose title contains text as they are ("walsender"). It returns how many.
+func (n *Node) FreezeBackends(text string) int {
+	m := procs.Titled(n.DataDir, text)
+	return procs.Signal(procs.Find(m), m, syscall.SIGSTOP)
+}
+
+// ThawBackends lets them go on.
+func (n *Node) ThawBackends(text string) int {
+	m := procs.Titled(n.DataDir, text)
+	return procs.Signal(procs.Find(m), m, syscall.SIGCONT)
+}
+
+// MakeDir makes a folder on the host, owned by the cluster's user.
+func (n *Node) MakeDir(name string, mode os.FileMode) (string, error) {
+	dir := filepath.Join(n.Dir, name)
+	if err := os.Mkdir(dir, mode); err != nil {
+		return "", err
+	}
+	return dir, n.c.own(dir)
 }
 
 // Start starts the agent. It does not wait for anything.

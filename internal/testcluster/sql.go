@@ -29,7 +29,7 @@ func (c *Cluster) ConnConfigInside(n *Node, database string) (*pgx.ConnConfig, e
 }
 
 func (c *Cluster) connConfig(dsn string, dial dialer) (*pgx.ConnConfig, error) {
-	cfg, err := pgx.ParseConfig(dsn + " user=postgres password=" + SuperuserPassword + " connect_timeout=2")
+	cfg, err := pgx.ParseConfig(dsn + " user=postgres password='" + c.Password + "' connect_timeout=2")
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,15 @@ func WithEnv(variable string) Match {
 	}
 }
 
+// Titled matches processes that work in dir and whose title, as PostgreSQL sets it, contains text.
+func Titled(dir, text string) Match {
+	in := InDir(dir)
+	return func(pid int) bool {
+		title, err := os.ReadFile(proc(pid, "cmdline"))
+		return err == nil && bytes.Contains(title, []byte(text)) && in(pid)
+	}
+}
+
 // Any matches what one of ms matches.
 func Any(ms ...Match) Match {
 	return func(pid int) bool { return slices.ContainsFunc(ms, func(m Match) bool { return m(pid) }) }
