@@ -28,7 +28,7 @@ type Config struct {
 // TLS names PEM files. They are read at each handshake, never kept.
 type TLS struct {
 	CAFile            string // authorities that the server's certificate must come from; "": the system's
-	CertFile, KeyFile string // client certificate and its key; both or neither
+	CertFile, KeyFile string // client certificate, and its key if that is not in the same file
 	ServerName        string // name that the server's certificate must carry; "": the endpoint's host
 }
 
@@ -51,8 +51,8 @@ func (c Config) Validate() error {
 	if c.Username != "" && c.Password == "" {
 		errs = append(errs, errors.New("etcd: a user name is given without a password"))
 	}
-	if t := c.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
-		errs = append(errs, errors.New("etcd: a client certificate needs both the certificate and the key file"))
+	if t := c.TLS; t != nil && t.CertFile == "" && t.KeyFile != "" {
+		errs = append(errs, errors.New("etcd: a key file is given without a client certificate"))
 	}
 	return errors.Join(errs...)
 }

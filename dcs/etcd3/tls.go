@@ -3,13 +3,12 @@ package etcd3
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"net"
-	"os"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
 // transportCredentials returns what a connection to a needs.
@@ -43,20 +42,16 @@ func (f *freshTLS) Clone() credentials.TransportCredentials {
 
 func (t TLS) load() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	var err error
 	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read etcd's certificate authority: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read etcd's certificate authority: no certificate in %s", t.CAFile)
+		if cfg.RootCAs, err = tlsfile.Pool(t.CAFile); err != nil {
+			return nil, err
 		}
 	}
 	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		pair, err := tlsfile.Pair{CertFile: t.CertFile, KeyFile: t.KeyFile}.Load()
 		if err != nil {
-			return nil, fmt.Errorf("load the client certificate for etcd: %w", err)
+			return nil, err
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}

@@ -1,0 +1,57 @@
+package embedetcd_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tanist-ha/tanist/dcs/embedetcd"
+)
+
+// TestMain looks for forgotten goroutines. etcd itself forgets three when it breaks down while starting (TestDamagedData).
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("go.etcd.io/etcd/server/v3/storage.OpenBackend"),
+		goleak.IgnoreTopFunction("go.etcd.io/etcd/server/v3/storage/wal.(*filePipeline).run"),
+		goleak.IgnoreTopFunction("go.etcd.io/etcd/server/v3/storage/backend.(*backend).run"),
+	)
+}
+
+// limit ends a test that hangs; no test measures with it.
+const limit = 60 * time.Second
+
+func within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// start runs n members for t.
+func start(t testing.TB, n int) []*embedetcd.Server {
+	t.Helper()
+	configs, err := embedetcd.Local(n, t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers, err := embedetcd.StartAll(within(t, limit), configs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range servers {
+		stopAfter(t, s)
+	}
+	return servers
+}
+
+func stopAfter(t testing.TB, s *embedetcd.Server) {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
