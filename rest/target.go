@@ -51,7 +51,8 @@ func (c *firstRequest) readHead() {
 		n, err := c.Conn.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		complete := bytes.Contains(buf, []byte("\r\n\r\n")) || bytes.Contains(buf, []byte("\n\n"))
-		if complete || err != nil || len(buf) == maxHead {
+		foreign := len(buf) > 0 && (buf[0] < 'A' || buf[0] > 'z') && buf[0] != '\r' && buf[0] != '\n'
+		if complete || foreign || err != nil || len(buf) == maxHead {
 			c.head, c.err = repair(buf, complete), err
 			return
 		}
