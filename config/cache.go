@@ -11,8 +11,8 @@ import (
 // CacheFile is the name of the cache in the data directory, the same as Patroni's.
 const CacheFile = "patroni.dynamic.json"
 
-// Cache keeps the last dynamic configuration beside the data that it belongs to, so that an agent that starts while the store is away, or
-// was wiped, knows it. It is an ha.Cache.
+// Cache keeps the last dynamic configuration beside the data that it belongs to, so that an agent that starts while the
+// store is away, or was wiped, knows it. It is an ha.Cache.
 type Cache struct {
 	dir string
 }
@@ -32,8 +32,8 @@ func (c *Cache) Load() []byte {
 	return raw
 }
 
-// Save replaces the file, whole or not at all. Into a directory without a PostgreSQL cluster it writes nothing: a file there
-// would keep initdb and pg_basebackup from using it.
+// Save replaces the file, whole or not at all. Into a directory without a PostgreSQL cluster it writes nothing: a file
+// there would keep initdb and pg_basebackup from using it.
 func (c *Cache) Save(raw []byte) error {
 	if _, err := os.Stat(filepath.Join(c.dir, "PG_VERSION")); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -8,8 +8,8 @@ import (
 	"github.com/tanist-ha/tanist/postgres"
 )
 
-// Config is what one agent or tool reads from its file and environment. It stays as it is until the file is read again; what the
-// cluster's dynamic configuration says comes from Dynamic.
+// Config is what one agent or tool reads from its file and environment. It stays as it is until the file is read again;
+// what the cluster's dynamic configuration says comes from Dynamic.
 type Config struct {
 	Path      string // as it was given to Load; "" for the environment alone
 	Scope     string // name of the cluster
@@ -108,8 +108,8 @@ type User struct {
 	Options  []string // as CREATE ROLE takes them: createdb, createrole
 }
 
-// PostgreSQL is what is fixed about the local server while the agent runs; the rest of the section postgresql is part of what
-// Dynamic returns.
+// PostgreSQL is what is fixed about the local server while the agent runs; the rest of the section postgresql is part of
+// what Dynamic returns.
 type PostgreSQL struct {
 	ListenHosts    []string // "*" stands alone
 	ListenPort     int
@@ -141,8 +141,8 @@ type Credentials struct {
 	Options  postgres.Conninfo // hides its secrets when printed
 }
 
-// Program is the path of one of PostgreSQL's programs, by its usual name: "pg_ctl". Without bin_dir it is a bare name, to be
-// searched on PATH.
+// Program is the path of one of PostgreSQL's programs, by its usual name: "pg_ctl". Without bin_dir it is a bare name,
+// to be searched on PATH.
 func (p PostgreSQL) Program(name string) string {
 	if other := p.BinName[name]; other != "" {
 		name = other

@@ -28,12 +28,13 @@ func isDynamicKey(k string) bool { return k != "postgresql" && slices.Contains(d
 // forever bounds times, in seconds, so that they can be computed with.
 const forever = 10 * 365 * 86400
 
-// Dynamic merges the dynamic configuration, JSON as the store holds it under /config, with the local file into what is in force.
-// raw nil stands for a cluster that has none yet: bootstrap.dcs is used. It is an ha.Parse.
+// Dynamic merges the dynamic configuration, JSON as the store holds it under /config, with the local file into what is
+// in force. raw nil stands for a cluster that has none yet: bootstrap.dcs is used. It is an ha.Parse.
 //
-// Timeouts that do not fit together are adjusted; a value that cannot be used gives way to its default; settings that this
-// release does not honour are passed over. Each is said in Settings.Notices. An error means that nothing of raw may be used and
-// what was in force stays: raw is not a JSON object, or ttl, loop_wait or retry_timeout is not a whole number.
+// Timeouts that do not fit together are adjusted; a value that cannot be used gives way to its default; settings that
+// this release does not honour are passed over. Each is said in Settings.Notices. An error means that nothing of raw may
+// be used and what was in force stays: raw is not a JSON object, or ttl, loop_wait or retry_timeout is not a whole
+// number.
 func (c *Config) Dynamic(raw []byte) (ha.Settings, error) {
 	t := c.bootstrapTree()
 	if raw != nil {
@@ -113,8 +114,8 @@ func (c *Config) settings(t *tree) *settingsBuilder {
 	return b
 }
 
-// readSettings finds at load what is wrong with the settings of the local file and of bootstrap.dcs. A wrong value there is an
-// error where it is local and a warning where the cluster would go on with a default.
+// readSettings finds at load what is wrong with the settings of the local file and of bootstrap.dcs. A wrong value there
+// is an error where it is local and a warning where the cluster would go on with a default.
 func (c *Config) readSettings(r *reader) {
 	b := c.settings(c.bootstrapTree())
 	r.problems = append(r.problems, b.fatal...)
@@ -181,7 +182,8 @@ type (
 
 var patroniFloors = timeoutFloors{20, 1, 3}
 
-// adjust makes the three fit: two attempts of retry_timeout and one loop_wait must end within ttl (Patroni does the same).
+// adjust makes the three fit: two attempts of retry_timeout and one loop_wait must end within ttl (Patroni does the
+// same).
 func (t timeouts) adjust(least timeoutFloors) timeouts {
 	t = timeouts{max(t.ttl, least.ttl), max(t.loop, least.loop), max(t.retry, least.retry)}
 	switch {

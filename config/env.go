@@ -203,8 +203,8 @@ func indented(text string) string {
 	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
 }
 
-// Scrub returns the environment for PostgreSQL and for the commands that the agent runs: without PATRONI_* (passwords are among
-// them), KUBERNETES_* and NOTIFY_SOCKET, and with PG_MALLOC_ARENA_MAX under its real name, MALLOC_ARENA_MAX.
+// Scrub returns the environment for PostgreSQL and for the commands that the agent runs: without PATRONI_* (passwords
+// are among them), KUBERNETES_* and NOTIFY_SOCKET, and with PG_MALLOC_ARENA_MAX under its real name, MALLOC_ARENA_MAX.
 func Scrub(environ []string) []string {
 	out := make([]string, 0, len(environ))
 	for _, e := range environ {

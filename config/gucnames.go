@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// gucNames are the settings of PostgreSQL 14 to 18 (postgres --describe-config) and some that older files still hold. They
-// serve hints about misplaced keys only: whether a server knows a setting is asked of that server.
+// gucNames are the settings of PostgreSQL 14 to 18 (postgres --describe-config) and some that older files still hold.
+// They serve hints about misplaced keys only: whether a server knows a setting is asked of that server.
 const gucNames = `
 allow_alter_system archive_cleanup_command archive_command archive_library archive_mode archive_timeout array_nulls
 authentication_timeout autovacuum autovacuum_analyze_scale_factor autovacuum_analyze_threshold

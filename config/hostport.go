@@ -13,8 +13,8 @@ type HostPort struct {
 	Port int
 }
 
-// ParseHostPort splits HOST:PORT at the last colon. IPv6 addresses may stand in brackets, and must where no port follows. port is
-// used where none is written; 0 demands one.
+// ParseHostPort splits HOST:PORT at the last colon. IPv6 addresses may stand in brackets, and must where no port
+// follows. port is used where none is written; 0 demands one.
 func ParseHostPort(s string, port int) (HostPort, error) {
 	host, text := s, ""
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {

@@ -11,9 +11,9 @@ import (
 	"github.com/tanist-ha/tanist/postgres"
 )
 
-// Load reads, merges and types the configuration. The error joins everything that is wrong (each an *Error). Config is not nil
-// where the sources could be read at all, so that Validate can add what it finds; otherwise use it only without an error.
-// Load demands no key: a tool needs less than an agent, whose demands are in Validate.
+// Load reads, merges and types the configuration. The error joins everything that is wrong (each an *Error). Config is
+// not nil where the sources could be read at all, so that Validate can add what it finds; otherwise use it only without
+// an error. Load demands no key: a tool needs less than an agent, whose demands are in Validate.
 func Load(o Options) (*Config, []Warning, error) {
 	t, warnings, err := readSources(o)
 	if err != nil {

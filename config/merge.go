@@ -1,8 +1,8 @@
 package config
 
-// patchMap merges src into dest by Patroni's rules, which hold for configuration files, the environment and PATCH /config alike:
-// null removes a key; a mapping is merged into a mapping; anything else replaces what is there if its text form differs. It says
-// whether dest changed. dest may share values with src afterwards.
+// patchMap merges src into dest by Patroni's rules, which hold for configuration files, the environment and PATCH
+// /config alike: null removes a key; a mapping is merged into a mapping; anything else replaces what is there if its
+// text form differs. It says whether dest changed. dest may share values with src afterwards.
 func patchMap(src, dest map[string]any) bool {
 	changed := false
 	for k, v := range src {

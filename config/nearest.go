@@ -15,8 +15,8 @@ func didYouMean(name string, candidates []string) string {
 	return ""
 }
 
-// nearest returns the candidate with the smallest edit distance to name, if that is at most a third of its length; the first
-// of equals.
+// nearest returns the candidate with the smallest edit distance to name, if that is at most a third of its length; the
+// first of equals.
 func nearest(name string, candidates []string) string {
 	best, found := max(1, len(name)/3)+1, ""
 	for _, c := range candidates {

@@ -12,8 +12,8 @@ type optionProblem struct {
 	what, hint string
 }
 
-// readOptions reads the options of a program: a list of "flag" and {name: value}, or a mapping. The result has the form --flag,
-// --name=value; forbidden names are left out and reported.
+// readOptions reads the options of a program: a list of "flag" and {name: value}, or a mapping. The result has the form
+// --flag, --name=value; forbidden names are left out and reported.
 func readOptions(s *section, key string, forbidden []string) ([]string, []optionProblem) {
 	var out []string
 	var problems []optionProblem

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Patch merges patch into old, two JSON objects, by the rules of Patroni's PATCH /config: null removes a key, an object is
-// merged into an object, anything else replaces what is there if its text form differs (so "1" does not replace 1). The keys
-// of old keep their order and unknown ones stay, because tools compare hashes of this document; new keys come last. The
-// result is compact; if nothing changed it is old itself. An empty old counts as {}.
+// Patch merges patch into old, two JSON objects, by the rules of Patroni's PATCH /config: null removes a key, an object
+// is merged into an object, anything else replaces what is there if its text form differs (so "1" does not replace 1).
+// The keys of old keep their order and unknown ones stay, because tools compare hashes of this document; new keys come
+// last. The result is compact; if nothing changed it is old itself. An empty old counts as {}.
 func Patch(old, patch []byte) (result []byte, changed bool, err error) {
 	o := &jsonObject{}
 	if len(bytes.TrimSpace(old)) > 0 {
@@ -30,8 +30,8 @@ func Patch(old, patch []byte) (result []byte, changed bool, err error) {
 	return o.append(nil), true, nil
 }
 
-// Same says whether two JSON documents are equal as Patroni compares configurations: the same keys in any order, and values equal by
-// their text form. What is not a JSON object equals nothing.
+// Same says whether two JSON documents are equal as Patroni compares configurations: the same keys in any order, and
+// values equal by their text form. What is not a JSON object equals nothing.
 func Same(a, b []byte) bool {
 	am, aerr := decodeObject(a)
 	bm, berr := decodeObject(b)
@@ -41,7 +41,8 @@ func Same(a, b []byte) bool {
 // errNotObject is what the readers of JSON below say of anything but one object.
 var errNotObject = errors.New("not a JSON object")
 
-// decodeObject reads a JSON object into the values of a tree. Numbers without fraction and exponent that fit become int64.
+// decodeObject reads a JSON object into the values of a tree. Numbers without fraction and exponent that fit become
+// int64.
 func decodeObject(raw []byte) (map[string]any, error) {
 	if !json.Valid(raw) {
 		return nil, fmt.Errorf("%w: %w", errNotObject, json.Unmarshal(raw, new(any)))
@@ -106,8 +107,8 @@ func plainNumbers(v any) any {
 	return v
 }
 
-// jsonObject is a JSON object that remembers the order of its keys and leaves the values that nobody changes as they were
-// written.
+// jsonObject is a JSON object that remembers the order of its keys and leaves the values that nobody changes as they
+// were written.
 type jsonObject struct {
 	keys   []string
 	values map[string]jsonValue

@@ -2,8 +2,8 @@ package config
 
 import "reflect"
 
-// RestartNeeded names the keys in which next, read again from the same place, differs from c and that a running agent cannot
-// change: it goes on with the old values until it is started anew.
+// RestartNeeded names the keys in which next, read again from the same place, differs from c and that a running agent
+// cannot change: it goes on with the old values until it is started anew.
 func (c *Config) RestartNeeded(next *Config) []string {
 	var keys []string
 	for _, k := range []struct {

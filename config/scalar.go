@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// The plain scalars of YAML 1.1 as PyYAML, Patroni's reader, tells them apart (yaml.org/type; PyYAML's resolver.py). They
-// differ from YAML 1.2 in ways that matter to a file that is in use: on and off are booleans, 010 is 8, 1:30 is 90.
+// The plain scalars of YAML 1.1 as PyYAML, Patroni's reader, tells them apart (yaml.org/type; PyYAML's resolver.py).
+// They differ from YAML 1.2 in ways that matter to a file that is in use: on and off are booleans, 010 is 8, 1:30 is 90.
 var (
 	yamlBool  = regexp.MustCompile(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)
 	yamlNull  = regexp.MustCompile(`^(?:~|null|Null|NULL|)$`)
@@ -18,8 +18,8 @@ var (
 	yamlFloat = regexp.MustCompile(`^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)
 )
 
-// plainScalar gives an unquoted scalar its value: nil, bool, int64, float64 or string. Dates stay text, and so do integers
-// beyond 64 bits.
+// plainScalar gives an unquoted scalar its value: nil, bool, int64, float64 or string. Dates stay text, and so do
+// integers beyond 64 bits.
 func plainScalar(text string) any {
 	switch {
 	case yamlNull.MatchString(text):
@@ -122,7 +122,8 @@ func isSexagesimal(text string) bool {
 	return strings.Contains(text, ":") && (yamlInt.MatchString(text) || yamlFloat.MatchString(text))
 }
 
-// pyStr is the text form by which Patroni compares two values: True and "True" are equal, 1 and "1" are, 1 and 1.0 are not.
+// pyStr is the text form by which Patroni compares two values: True and "True" are equal, 1 and "1" are, 1 and 1.0 are
+// not.
 func pyStr(v any) string {
 	if s, ok := v.(string); ok {
 		return s

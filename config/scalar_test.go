@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// The expected values were produced by PyYAML 6.0.3, the reader that Patroni uses: str(yaml.safe_load(text)) and the type's name.
+// The expected values were produced by PyYAML 6.0.3, the reader that Patroni uses: str(yaml.safe_load(text)) and the
+// type's name.
 func TestPlainScalarsAreReadAsPyYAMLReadsThem(t *testing.T) {
 	for _, c := range []struct{ text, kind, want string }{
 		{"on", "bool", "True"}, {"off", "bool", "False"}, {"Yes", "bool", "True"}, {"NO", "bool", "False"},

@@ -28,8 +28,8 @@ func (r *reader) root() *section {
 	return &section{r: r, values: r.tree.values, known: map[string]bool{}}
 }
 
-// section reads one mapping. Asking for a key makes it a known one: what nobody asked for is unknown when done is called, so
-// the list of known keys cannot differ from what is read.
+// section reads one mapping. Asking for a key makes it a known one: what nobody asked for is unknown when done is
+// called, so the list of known keys cannot differ from what is read.
 type section struct {
 	r      *reader
 	path   []string

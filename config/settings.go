@@ -11,8 +11,8 @@ import (
 // localOnly are keys below postgresql that the dynamic configuration cannot set.
 var localOnly = []string{"connect_address", "proxy_address", "listen", "config_dir", "data_dir", "pgpass", "authentication"}
 
-// sharedKeys are keys below postgresql that may stand in the local file and in the dynamic configuration. The local value replaces
-// the dynamic one as a whole, but for parameters, which are merged.
+// sharedKeys are keys below postgresql that may stand in the local file and in the dynamic configuration. The local
+// value replaces the dynamic one as a whole, but for parameters, which are merged.
 var sharedKeys = []string{
 	"parameters", "pg_hba", "pg_ident", "recovery_conf", "use_pg_rewind", "rewind", "remove_data_directory_on_rewind_failure",
 	"remove_data_directory_on_diverged_timelines", "use_slots", "create_replica_methods", "create_replica_method", "basebackup",
@@ -50,8 +50,8 @@ func markSettings(s *section) {
 	}
 }
 
-// postgres builds the settings of the server. dyn is the dynamic document. What is wrong with the merged values is left in the
-// reader that it returns.
+// postgres builds the settings of the server. dyn is the dynamic document. What is wrong with the merged values is left
+// in the reader that it returns.
 func (b *settingsBuilder) postgres(dyn *section) *reader {
 	fromDynamic := dyn.sub("postgresql")
 	params := map[string]string{} // of the dynamic configuration, names in lower case
@@ -112,7 +112,8 @@ func (b *settingsBuilder) effective(dyn *section) *section {
 	return &section{r: &reader{tree: t}, path: []string{"postgresql"}, values: values, known: map[string]bool{}}
 }
 
-// localParameters merges the local file's parameters over params. Controlled ones are passed over there; Load warns of them.
+// localParameters merges the local file's parameters over params. Controlled ones are passed over there; Load warns of
+// them.
 func (b *settingsBuilder) localParameters(s *section, params map[string]string) {
 	readParameters(s.sub("parameters"), params, func(name string) bool { return !postgres.IsControlled(name) })
 }
@@ -171,8 +172,8 @@ func agentRecovery(name string) bool {
 		slices.Contains([]string{"primary_conninfo", "primary_slot_name", "promote_trigger_file", "trigger_file", "standby_mode"}, name)
 }
 
-// splitRecovery parts params into those of the server and those of a standby. Standby settings among the parameters replace
-// recovery_conf as a whole.
+// splitRecovery parts params into those of the server and those of a standby. Standby settings among the parameters
+// replace recovery_conf as a whole.
 func (b *settingsBuilder) splitRecovery(s *section, params map[string]string) (server, recovery map[string]string) {
 	server, recovery = map[string]string{}, map[string]string{}
 	for name, v := range params {

@@ -15,8 +15,8 @@ import (
 
 // Options says where the configuration is.
 type Options struct {
-	// Path is a YAML file, or a directory whose *.yml and *.yaml are merged in byte order of their names. "" or a path that
-	// does not exist: the environment alone.
+	// Path is a YAML file, or a directory whose *.yml and *.yaml are merged in byte order of their names. "" or a path
+	// that does not exist: the environment alone.
 	Path string
 	// Environ is the process's environment, as os.Environ gives it. nil: none.
 	Environ []string

@@ -22,8 +22,8 @@ func (c *Config) readTags(root *section) {
 	c.Tags = t
 }
 
-// boolOverPriority reads a pair of tags that say the same: a priority of 0 or less means the boolean. Where they contradict each
-// other the boolean counts.
+// boolOverPriority reads a pair of tags that say the same: a priority of 0 or less means the boolean. Where they
+// contradict each other the boolean counts.
 func boolOverPriority(s *section, flag, priority string) (set bool, prio int) {
 	n := s.integer(priority, 1, math.MinInt32, math.MaxInt32, "")
 	if !s.has(flag) {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// sep stands between the keys of a path. The YAML and JSON readers refuse it inside keys, so it cannot occur in one, as a dot
-// can: names of PostgreSQL's extension settings contain dots.
+// sep stands between the keys of a path. The YAML and JSON readers refuse it inside keys, so it cannot occur in one, as
+// a dot can: names of PostgreSQL's extension settings contain dots.
 const sep = "\x00"
 
 // place is where a value of the merged tree was written.
@@ -20,8 +20,8 @@ type place struct {
 	seq    int    // order of the first appearance, over all sources
 }
 
-// tree is a document, or several merged ones, with the places its values come from. Values are nil, bool, int64, float64, string,
-// []any and map[string]any.
+// tree is a document, or several merged ones, with the places its values come from. Values are nil, bool, int64,
+// float64, string, []any and map[string]any.
 type tree struct {
 	values map[string]any
 	places map[string]place // by path, joined with sep

@@ -42,7 +42,8 @@ func (c *Config) Validate(checks Checks) ([]Warning, error) {
 
 func path(dotted string) []string { return strings.Split(dotted, ".") }
 
-// written says whether the sources have something at path, so that what Load has refused is not reported as missing, too.
+// written says whether the sources have something at path, so that what Load has refused is not reported as missing,
+// too.
 func (c *Config) written(p []string) bool {
 	var v any = c.tree.values
 	for _, k := range p {

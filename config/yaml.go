@@ -18,8 +18,8 @@ const (
 	maxValues = 100_000
 )
 
-// yamlReader turns the nodes of one document into a tree. Nodes, not decoded values, because nodes know their lines, and because
-// the library decodes by YAML 1.2 what Patroni reads by 1.1.
+// yamlReader turns the nodes of one document into a tree. Nodes, not decoded values, because nodes know their lines, and
+// because the library decodes by YAML 1.2 what Patroni reads by 1.1.
 type yamlReader struct {
 	tree     *tree
 	errs     []error
@@ -207,7 +207,8 @@ func isMerge(k *yaml.Node) bool {
 	return k.Kind == yaml.ScalarNode && k.Value == "<<" && (k.Style == 0 || k.Tag == "!!merge")
 }
 
-// merge puts the mappings that `<<` names into m; earlier ones win, and the mapping's own keys, read later, win over all.
+// merge puts the mappings that `<<` names into m; earlier ones win, and the mapping's own keys, read later, win over
+// all.
 func (r *yamlReader) merge(n *yaml.Node, path []string, depth int, m map[string]any) {
 	sources := []*yaml.Node{n}
 	if n.Kind == yaml.SequenceNode {
