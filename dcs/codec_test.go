@@ -146,10 +146,12 @@ func TestDecodeGarbage(t *testing.T) {
 	huge := strings.Repeat("x", 2<<20)
 	deep := strings.Repeat("[", 200_000)
 	absent := map[string]func(dcs.Cluster) bool{
-		"config":    func(c dcs.Cluster) bool { return c.Config == nil },
-		"failover":  func(c dcs.Cluster) bool { return c.Failover == nil },
-		"failsafe":  func(c dcs.Cluster) bool { return c.Failsafe == nil && c.FailsafeVersion != 0 },
-		"history":   func(c dcs.Cluster) bool { return c.History == nil && c.History.Timeline() == 0 && c.HistoryVersion != 0 },
+		"config":   func(c dcs.Cluster) bool { return c.Config == nil },
+		"failover": func(c dcs.Cluster) bool { return c.Failover == nil },
+		"failsafe": func(c dcs.Cluster) bool { return c.Failsafe == nil && c.FailsafeVersion != 0 },
+		"history": func(c dcs.Cluster) bool {
+			return c.History == nil && c.History.Timeline() == 0 && c.HistoryVersion != 0
+		},
 		"status":    func(c dcs.Cluster) bool { return cmp.Equal(c.Status, dcs.Status{}) },
 		"sync":      func(c dcs.Cluster) bool { return c.Sync == nil },
 		"members/a": func(c dcs.Cluster) bool { return len(c.Members) == 1 && cmp.Equal(c.Members[0].Data, dcs.MemberData{}) },

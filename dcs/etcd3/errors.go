@@ -2,8 +2,6 @@ package etcd3
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"strings"
 
@@ -84,37 +82,40 @@ func judge(err error) verdict {
 	return failed
 }
 
-// hint tells the operator what to look at.
+// hints are what the operator can do about an error, found by what is in its text: gRPC keeps no error of the connection below it.
+var hints = []struct{ text, hint string }{
+	{"invalid user ID or password", "check username and password of the etcd section"},
+	{"user name is empty", "etcd asks for a user: set username and password in the etcd section"},
+	{"permission denied", "grant the etcd user readwrite on the prefix of the namespace"},
+	{"database space exceeded", "etcd's quota is used up: compact, defragment, then `etcdctl alarm disarm`"},
+	{"certificate signed by unknown authority", "the server's certificate does not come from the authority in cacert"},
+	{"certificate is valid for", badServerName},
+	{"is not valid for any names", badServerName},
+	{"doesn't contain any IP SANs", badServerName},
+	{"certificate has expired", "renew the certificate, or set the clock right"},
+	{"tls: certificate required", badClientCert},
+	{"tls: bad certificate", badClientCert},
+	{"tls: unknown certificate", badClientCert}, // also "unknown certificate authority"
+	{"first record does not look like a TLS handshake", "the server does not speak TLS: use http in the address"},
+	{"error reading server preface: EOF", "the server may speak TLS: use https in the address"},
+	{"error reading server preface: http2: frame too large", "something else than etcd listens there"},
+	{"connection refused", "nothing listens there: is etcd running?"},
+	{"no such host", "the name of the endpoint is not known here"},
+}
+
+const (
+	badServerName = "the server's certificate does not name this address"
+	badClientCert = "the server did not accept the client certificate: check cert and key of the etcd section"
+)
+
 func hint(err error) string {
-	cause, text := rpctypes.Error(err), ""
-	if err != nil {
-		text = err.Error()
+	if err == nil {
+		return ""
 	}
-	var unknownCA x509.UnknownAuthorityError
-	var badName x509.HostnameError
-	var notTLS tls.RecordHeaderError
-	switch {
-	case errors.Is(cause, rpctypes.ErrAuthFailed):
-		return "check username and password of the etcd section"
-	case errors.Is(cause, rpctypes.ErrUserEmpty):
-		return "etcd asks for a user: set username and password in the etcd section"
-	case errors.Is(cause, rpctypes.ErrPermissionDenied):
-		return "grant the etcd user readwrite on the prefix of the namespace"
-	case errors.Is(cause, rpctypes.ErrNoSpace):
-		return "etcd's quota is used up: compact, defragment, then `etcdctl alarm disarm`"
-	case errors.As(err, &unknownCA), strings.Contains(text, "certificate signed by unknown authority"):
-		return "the server's certificate does not come from the authority in cacert"
-	case errors.As(err, &badName), strings.Contains(text, "certificate is valid for"), strings.Contains(text, "doesn't contain any IP SANs"):
-		return "the server's certificate does not name this address"
-	case strings.Contains(text, "tls: certificate required"), strings.Contains(text, "tls: bad certificate"),
-		strings.Contains(text, "tls: unknown certificate"):
-		return "the server did not accept the client certificate: check cert and key of the etcd section"
-	case errors.As(err, &notTLS), strings.Contains(text, "first record does not look like a TLS handshake"):
-		return "the server does not speak TLS: use http in the address"
-	case strings.Contains(text, "error reading server preface: EOF"), strings.Contains(text, "malformed HTTP response"):
-		return "the server may speak TLS: use https in the address"
-	case strings.Contains(text, "connection refused"):
-		return "nothing listens there: is etcd running?"
+	for _, h := range hints {
+		if strings.Contains(err.Error(), h.text) {
+			return h.hint
+		}
 	}
 	return ""
 }

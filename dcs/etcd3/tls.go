@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -33,7 +35,46 @@ func (f *freshTLS) ClientHandshake(ctx context.Context, authority string, raw ne
 	if err != nil {
 		return nil, nil, err
 	}
-	return credentials.NewTLS(cfg).ClientHandshake(ctx, authority, raw)
+	conn, info, err := credentials.NewTLS(cfg).ClientHandshake(ctx, authority, raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &tellingConn{Conn: conn, unreadable: make(chan struct{})}, info, nil
+}
+
+// tellingConn prefers the reason. In TLS 1.3 the client is done before the server has looked at its certificate; a refusal
+// arrives as an alert to read, while a write may find the connection closed first, and its error says nothing.
+type tellingConn struct {
+	net.Conn
+	once       sync.Once
+	unreadable chan struct{} // closed when err is set
+	err        error
+}
+
+// alertWait is how long a failed write waits for the reader to fail, too. Their order is a matter of microseconds.
+const alertWait = 100 * time.Millisecond
+
+func (c *tellingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.once.Do(func() {
+			c.err = err
+			close(c.unreadable)
+		})
+	}
+	return n, err
+}
+
+func (c *tellingConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		select {
+		case <-c.unreadable:
+			err = c.err
+		case <-time.After(alertWait):
+		}
+	}
+	return n, err
 }
 
 func (f *freshTLS) Clone() credentials.TransportCredentials {

@@ -1,0 +1,182 @@
+package etcd3_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/internal/etcdtest"
+	"github.com/tanist-ha/tanist/internal/faultproxy"
+)
+
+// TestLostReply: the request went through and its answer did not: the fate is unknown, and never a conflict.
+func TestLostReply(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{})
+	direct := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	b, proxies := proxied(t, servers)
+	x := session(t, b, 30*time.Second)
+	put(t, b, "/members/a", "1", x)
+	hints, err := direct.Watch(within(t, limit), "/leader")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	proxies[0].Set(faultproxy.DropReplies)
+	_, err = b.Apply(within(t, short), dcs.Txn{
+		If: []dcs.Cond{{Key: "/leader", Absent: true}},
+		Do: []dcs.Write{{Key: "/leader", Value: []byte("a"), Session: x}},
+	})
+	wantError(t, err, dcs.ErrUnknown, "")
+	if h := <-hints; h.Key != "/leader" {
+		t.Fatalf("hint of %+v", h)
+	}
+	if e := get(t, direct, "/leader"); e == nil || e.Session != x.ID() {
+		t.Fatalf("the write did not go through: %+v", e)
+	}
+	_, err = x.KeepAlive(within(t, short))
+	wantError(t, err, dcs.ErrUnknown, "")
+	_, err = b.Read(within(t, short), "/")
+	wantError(t, err, dcs.ErrUnavailable, "")
+
+	proxies[0].Set(faultproxy.Pass)
+	if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{{Key: "/leader", Session: x.ID()}}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNothingListens: what was certainly not sent is unavailable, not unknown, and says why.
+func TestNothingListens(t *testing.T) {
+	b := open(t, etcd3.Config{Endpoints: []string{freeAddress(t), freeAddress(t)}})
+	const why = "nothing listens there: is etcd running?"
+	_, err := b.Read(within(t, short), "/")
+	wantError(t, err, dcs.ErrUnavailable, why)
+	_, err = b.Apply(within(t, short), dcs.Txn{Do: []dcs.Write{{Key: "/k"}}})
+	wantError(t, err, dcs.ErrUnavailable, why)
+	if errors.Is(err, dcs.ErrUnknown) {
+		t.Fatalf("unknown: %v", err)
+	}
+	_, err = b.OpenSession(within(t, short), time.Second)
+	wantError(t, err, dcs.ErrUnavailable, why)
+	_, err = b.Watch(within(t, short), "/")
+	wantError(t, err, dcs.ErrUnavailable, why)
+}
+
+// TestFailover: whatever is wrong with the endpoint in use, another one serves the request within its deadline.
+func TestFailover(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	for name, fault := range map[string]faultproxy.Mode{
+		"gone": faultproxy.Cut, "silent": faultproxy.HalfOpen, "deaf": faultproxy.DropReplies,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, proxies := proxied(t, servers)
+			x := session(t, b, 30*time.Second)
+			put(t, b, "/leader", "a", x)
+			hints, err := b.Watch(within(t, limit), "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			proxies[0].Set(fault)
+			ctx := within(t, limit)
+			if _, err := b.Read(ctx, "/"); err != nil {
+				t.Fatal(err)
+			}
+			if left := time.Until(deadline(ctx)); left < limit/2 {
+				t.Errorf("a read took %s of its %s", limit-left, limit)
+			}
+			closed(t, hints) // the silent endpoint has lost its watch
+			if _, err := x.Confirm(ctx, dcs.Txn{If: []dcs.Cond{{Key: "/leader", Value: []byte("a")}}}); err != nil {
+				t.Fatal(err)
+			}
+			put(t, b, "/k", "v", nil)
+			if again, err := b.Watch(ctx, "/"); err != nil {
+				t.Fatal(err)
+			} else if put(t, b, "/k", "w", nil); (<-again).Key != "/k" {
+				t.Fatal("the new watch does not tell")
+			}
+		})
+	}
+}
+
+// TestWriteToSilentEndpoint: a write is not repeated elsewhere, and does not wait for all of its deadline.
+func TestWriteToSilentEndpoint(t *testing.T) {
+	b, proxies := proxied(t, etcdtest.Start(t, etcdtest.Options{Members: 3}))
+	put(t, b, "/k", "v", nil)
+	proxies[0].Set(faultproxy.HalfOpen)
+	ctx := within(t, limit)
+	_, err := b.Apply(ctx, dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("w")}}})
+	wantError(t, err, dcs.ErrUnknown, "")
+	if ctx.Err() != nil {
+		t.Fatal("the write has used up its context")
+	}
+	if e := get(t, b, "/k"); string(e.Value) != "v" {
+		t.Fatalf("the write was made elsewhere: %+v", e)
+	}
+}
+
+// TestFrozenMember: a stopped process keeps its connections open. Its cluster goes on, and so do we.
+func TestFrozenMember(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers), InOrder: true})
+	x := session(t, b, 30*time.Second)
+	put(t, b, "/leader", "a", x)
+	if err := servers[0].Pause(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = servers[0].Resume() }()
+	if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{{Key: "/leader", Session: x.ID()}}}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "/leader", "b", x)
+}
+
+// TestBackAgain: requests that are under way when the store comes back are served, though it had been away for longer than the
+// pauses between attempts grow.
+func TestBackAgain(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	put(t, b, "/k", "v", nil)
+	hints, err := b.Watch(within(t, limit), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers[0].Kill()
+	closed(t, hints)
+	_, err = b.Read(within(t, 2*short), "/")
+	wantError(t, err, dcs.ErrUnavailable, "")
+	result := make(chan error, 1)
+	go func() {
+		_, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("w")}}})
+		result <- err
+	}()
+	if err := servers[0].Restart(within(t, limit)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMinority: a member without a majority of its cluster says so, and does not answer from what it has.
+func TestMinority(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	b := open(t, etcd3.Config{Endpoints: []string{servers[0].Endpoint}})
+	put(t, b, "/k", "v", nil)
+	servers[1].Kill()
+	servers[2].Kill()
+	_, err := b.Apply(within(t, 5*time.Second), dcs.Txn{If: []dcs.Cond{{Key: "/k", Value: []byte("v")}}})
+	wantError(t, err, dcs.ErrUnavailable, "")
+	_, err = b.Read(within(t, short), "/")
+	wantError(t, err, dcs.ErrUnavailable, "")
+	_, err = b.Apply(within(t, short), dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("w")}}})
+	if !errors.Is(err, dcs.ErrUnknown) && !errors.Is(err, dcs.ErrUnavailable) {
+		t.Fatalf("write to a minority: %v", err)
+	}
+}
+
+func deadline(ctx context.Context) time.Time {
+	d, _ := ctx.Deadline()
+	return d
+}

@@ -1,0 +1,203 @@
+package dcs_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/memory"
+)
+
+const systemID = "7543210987654321001"
+
+func TestInitialize(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.node("a"), w.node("b")
+	mine, err := a.Initialize(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Initialize(t.Context())
+	w.is(err, dcs.ErrConflict)
+	w.equal(*b.load().Initialize, mine)
+	if err := a.CancelInitialize(t.Context(), mine); err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := b.Initialize(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.is(a.CancelInitialize(t.Context(), mine), dcs.ErrConflict) // frozen for a while
+	w.is(a.SetInitialize(t.Context(), &mine, systemID), dcs.ErrConflict)
+	w.is(a.SetInitialize(t.Context(), nil, systemID), dcs.ErrConflict)
+	if err := b.SetInitialize(t.Context(), &theirs, systemID); err != nil {
+		t.Fatal(err)
+	}
+	w.equal(a.load().Initialize.SystemID, systemID)
+	w.is(b.CancelInitialize(t.Context(), theirs), dcs.ErrConflict) // it is done, not to be cancelled
+	if err := b.SetInitialize(t.Context(), nil, "12"); err == nil {
+		t.Fatal("12 was taken for a system identifier")
+	}
+}
+
+func TestPutConfig(t *testing.T) {
+	w := newWorld(t)
+	a := w.node("a")
+	ctx := t.Context()
+	if err := a.PutConfig(ctx, 0, []byte(`{ "ttl": 30 }`)); err != nil {
+		t.Fatal(err)
+	}
+	c := a.load().Config
+	w.equal(string(c.Raw), `{"ttl":30}`)
+	w.is(a.PutConfig(ctx, 0, []byte(`{}`)), dcs.ErrConflict)
+	if err := a.PutConfig(ctx, c.Version, []byte(`{"ttl":20}`)); err != nil {
+		t.Fatal(err)
+	}
+	err := a.PutConfig(ctx, c.Version, []byte(`{"ttl":40}`))
+	w.is(err, dcs.ErrConflict)
+	var e *dcs.Error
+	if !errors.As(err, &e) || e.Hint == "" || !strings.Contains(err.Error(), "/service/batman/config") {
+		t.Fatalf("error %#v", err)
+	}
+	for _, bad := range []string{"", "[]", "null", "{", `{"a":NaN}`} {
+		if err := a.PutConfig(ctx, 0, []byte(bad)); err == nil {
+			t.Errorf("%q was taken for a configuration", bad)
+		}
+	}
+	w.store.Put(folder+"config", []byte("garbage")) // shown as absent, so it can be replaced as absent
+	if err := a.PutConfig(ctx, 0, []byte(`{"ttl":50}`)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFailoverRequest(t *testing.T) {
+	w := newWorld(t)
+	a := w.node("a")
+	ctx := t.Context()
+	if err := a.PutFailover(ctx, 0, dcs.Failover{}); err == nil {
+		t.Fatal("a request that names nobody was written")
+	}
+	if err := a.PutFailover(ctx, 0, dcs.Failover{Leader: "a", Candidate: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	f := a.load().Failover
+	w.equal(*f, dcs.Failover{Version: f.Version, Leader: "a", Candidate: "b"})
+	w.is(a.PutFailover(ctx, 0, dcs.Failover{Candidate: "c"}), dcs.ErrConflict)
+	if err := a.PutFailover(ctx, f.Version, dcs.Failover{Candidate: "c"}); err != nil {
+		t.Fatal(err)
+	}
+	w.is(a.ClearFailover(ctx, f.Version), dcs.ErrConflict)
+	f = a.load().Failover
+	if err := a.ClearFailover(ctx, f.Version); err != nil {
+		t.Fatal(err)
+	}
+	if c := a.load(); c.Failover != nil || len(c.Problems) > 0 {
+		t.Fatalf("after clearing: %+v", c)
+	}
+	if err := a.PutFailover(ctx, 0, dcs.Failover{Candidate: "c"}); err != nil { // over the empty one
+		t.Fatal(err)
+	}
+	w.is(a.DeleteFailover(ctx, f.Version), dcs.ErrConflict)
+	if err := a.DeleteFailover(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.ClearFailover(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.equal(a.load().Failover, (*dcs.Failover)(nil))
+}
+
+func TestPutHistory(t *testing.T) {
+	w := newWorld(t)
+	a := w.node("a")
+	a.alive(ttl)
+	h := a.acquire()
+	lines := dcs.History{{Timeline: 1, LSN: 5, Reason: "r", Timestamp: "2026-03-01T10:11:12+00:00", Leader: "a"}}
+	if err := a.PutHistory(t.Context(), h.Leader, lines); err != nil {
+		t.Fatal(err)
+	}
+	w.equal(a.load().History, lines)
+	w.store.Delete(folder + "leader")
+	w.is(a.PutHistory(t.Context(), h.Leader, nil), dcs.ErrConflict)
+	again := a.acquire()
+	w.is(a.PutHistory(t.Context(), h.Leader, nil), dcs.ErrConflict)
+	if err := a.PutHistory(t.Context(), again.Leader, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.equal(a.load().History, dcs.History{})
+}
+
+func TestHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.New(memory.Options{})
+		b := store.Backend()
+		var refused atomic.Bool
+		var tries atomic.Int32
+		b.Inject(func(op memory.Op) memory.Fate {
+			if op.Kind == "watch" {
+				tries.Add(1)
+				if refused.Load() {
+					return memory.Refused
+				}
+			}
+			return memory.Served
+		})
+		c := dcs.NewClient(b, dcs.Options{Scope: "batman", Name: "a"})
+		hints := c.Hints()
+		expect := func(key string) {
+			t.Helper()
+			if h := <-hints; h.Key != key {
+				t.Fatalf("hint of %q, want %q", h.Key, key)
+			}
+		}
+		expect("") // the watch stands
+		store.Put(folder+"leader", []byte("a"))
+		expect("leader")
+		store.Put(folder+"members/a", []byte("a"))
+		expect("members/a")
+		b.BreakWatches()
+		expect("") // made again
+		for range 100 {
+			store.Put(folder+"status", []byte("1"))
+			synctest.Wait()
+		}
+		merged, taken := false, 0
+		for ; len(hints) > 0; taken++ {
+			merged = (<-hints).Key == "" || merged
+		}
+		if !merged || taken > 16 {
+			t.Fatalf("%d hints were kept, merged: %t", taken, merged)
+		}
+		refused.Store(true)
+		tries.Store(0)
+		b.BreakWatches()
+		time.Sleep(time.Minute)
+		if n := tries.Load(); n < 115 || n > 125 { // one each 500 ms
+			t.Fatalf("%d tries in a minute", n)
+		}
+		refused.Store(false)
+		expect("")
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c.Hints() != hints || len(hints) != 0 {
+			t.Fatal("another channel after Close")
+		}
+	})
+}
+
+func TestCloseWithoutHints(t *testing.T) {
+	c := dcs.NewClient(memory.New(memory.Options{}).Backend(), dcs.Options{Scope: "x"})
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case h, ok := <-c.Hints():
+		t.Fatalf("hint %+v, %t", h, ok)
+	default:
+	}
+}
