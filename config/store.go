@@ -47,16 +47,16 @@ func (e *Etcd3) Endpoints() []string {
 //	  key: /etc/tanist/etcd-key.pem
 //	  cacert: /etc/tanist/ca.pem       # certificates of clients and peers are demanded when it is set
 type EmbedEtcd struct {
-	Name                               string
-	DataDir                            string
-	ClientListen, PeerListen           []string // URLs
-	ClientAdvertise, PeerAdvertise     []string // URLs
-	InitialCluster                     []EtcdMember
-	InitialClusterState                string
-	InitialClusterToken                string
-	Protocol                           string
-	CACert, Cert, Key                  string
-	HeartbeatInterval, ElectionTimeout int // milliseconds; 0: etcd's own, 100 and 1000
+	Name                            string
+	DataDir                         string
+	ClientListen, PeerListen        []string // URLs
+	ClientAdvertise, PeerAdvertise  []string // URLs
+	InitialCluster                  []EtcdMember
+	InitialClusterState             string
+	InitialClusterToken             string
+	Protocol                        string
+	CACert, Cert, Key               string
+	HeartbeatInterval, ElectionTime int // milliseconds; 0: etcd's own, 100 and 1000
 }
 
 // EtcdMember is one member of the first cluster.
@@ -212,7 +212,7 @@ func readEmbedEtcd(s *section, c *Config) *EmbedEtcd {
 		Cert:                s.text("cert", ""),
 		Key:                 s.text("key", ""),
 		HeartbeatInterval:   int(s.integer("heartbeat_interval", 0, 0, 10_000, "ms")),
-		ElectionTimeout:     int(s.integer("election_timeout", 0, 0, 50_000, "ms")),
+		ElectionTime:        int(s.integer("election_timeout", 0, 0, 50_000, "ms")),
 	}
 	e.ClientListen = e.urls(s, "client_listen", 2379)
 	e.PeerListen = e.urls(s, "peer_listen", 2380)
