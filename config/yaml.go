@@ -15,7 +15,7 @@ import (
 // Bounds of a document. A configuration is far below them; they stop files that refer to themselves.
 const (
 	maxDepth  = 64
-	maxValues = 100_000
+	maxValues = 50_000
 )
 
 // yamlReader turns the nodes of one document into a tree. Nodes, not decoded values, because nodes know their lines, and

@@ -127,5 +127,5 @@ type Recorder interface {
 }
 
 // Parse turns the dynamic configuration (raw JSON of /config, nil if absent) and the local file into Settings. A value that
-// cannot be used keeps what was in force and is reported in Settings.Notices; an error keeps everything that was in force.
+// cannot be used gives way to its default and is reported in Settings.Notices; an error keeps everything that was in force.
 type Parse func(raw []byte) (Settings, error)
