@@ -123,7 +123,10 @@ func TestPutHistory(t *testing.T) {
 	w.equal(a.load().History, lines)
 	w.store.Delete(folder + "leader")
 	w.is(a.PutHistory(t.Context(), h.Leader, nil), dcs.ErrConflict)
-	again := a.acquire()
+	again, err := a.Acquire(t.Context(), dcs.Acquire{Expect: dcs.Expect{IgnoreInitialize: true, History: a.load().HistoryVersion}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.is(a.PutHistory(t.Context(), h.Leader, nil), dcs.ErrConflict)
 	if err := a.PutHistory(t.Context(), again.Leader, nil); err != nil {
 		t.Fatal(err)

@@ -60,9 +60,9 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := handle(c.tls, c.endpoint)
-			_, err := b.Read(within(t, short), "/")
+			_, err := b.Read(within(t, short/2), "/")
 			wantError(t, err, dcs.ErrUnavailable, c.hint)
-			_, err = b.Apply(within(t, short), dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("w")}}})
+			_, err = b.Apply(within(t, short/2), dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("w")}}})
 			wantError(t, err, dcs.ErrUnavailable, c.hint)
 		})
 	}

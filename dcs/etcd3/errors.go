@@ -86,7 +86,7 @@ func judge(err error) verdict {
 var hints = []struct{ text, hint string }{
 	{"invalid user ID or password", "check username and password of the etcd section"},
 	{"user name is empty", "etcd asks for a user: set username and password in the etcd section"},
-	{"permission denied", "grant the etcd user readwrite on the prefix of the namespace"},
+	{"etcdserver: permission denied", "grant the etcd user readwrite on the prefix of the namespace"},
 	{"database space exceeded", "etcd's quota is used up: compact, defragment, then `etcdctl alarm disarm`"},
 	{"certificate signed by unknown authority", "the server's certificate does not come from the authority in cacert"},
 	{"certificate is valid for", badServerName},

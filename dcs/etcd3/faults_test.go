@@ -159,6 +159,47 @@ func TestBackAgain(t *testing.T) {
 	}
 }
 
+// TestEtcdLeaderChange: while members of etcd die one after the other and come back, a session that is confirmed again and again is never told
+// that it has lost anything.
+func TestEtcdLeaderChange(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	x := session(t, b, 60*time.Second)
+	tx := dcs.Txn{
+		If: []dcs.Cond{{Key: "/leader", Created: put(t, b, "/leader", "a", x), Session: x.ID()}},
+		Do: []dcs.Write{{Key: "/status", Value: []byte("1")}},
+	}
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			_, err := x.Confirm(ctx, tx)
+			cancel()
+			if errors.Is(err, dcs.ErrConflict) || errors.Is(err, dcs.ErrSessionLost) {
+				t.Errorf("confirmation: %v", err)
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	for _, s := range servers {
+		s.Kill()
+		put(t, b, "/k", "v", nil)
+		if err := s.Restart(within(t, limit)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	<-ended
+	if _, err := x.Confirm(within(t, limit), tx); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestMinority: a member without a majority of its cluster says so, and does not answer from what it has.
 func TestMinority(t *testing.T) {
 	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})

@@ -1,0 +1,99 @@
+package etcd3
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/tanist-ha/tanist/dcs"
+)
+
+// TestEra: an answer of a lower raft term is refused, one of another store is not.
+func TestEra(t *testing.T) {
+	e := &era{logger: slog.New(slog.DiscardHandler)}
+	for i, step := range []struct {
+		cluster, term uint64
+		want          error
+	}{
+		{1, 5, nil}, {1, 7, nil}, {1, 7, nil}, {1, 6, errBehind}, {1, 7, nil}, {2, 1, nil}, {2, 3, nil}, {2, 2, errBehind}, {1, 6, nil},
+	} {
+		if got := e.accept(&pb.ResponseHeader{ClusterId: step.cluster, RaftTerm: step.term}); !errors.Is(got, step.want) || (got == nil) != (step.want == nil) {
+			t.Errorf("step %d: got %v, want %v", i, got, step.want)
+		}
+	}
+	e.forget()
+	if err := e.accept(&pb.ResponseHeader{ClusterId: 1, RaftTerm: 2}); err != nil {
+		t.Errorf("after forget: %v", err)
+	}
+}
+
+func TestParseEndpoint(t *testing.T) {
+	for text, want := range map[string]string{
+		"h:1": "http://h:1", "h": "http://h:2379", "http://h": "http://h:2379", "https://h:1/": "https://h:1",
+		"[::1]:1": "http://[::1]:1", "[::1]": "http://[::1]:2379", "::1": "http://[::1]:2379", "10.0.0.1": "http://10.0.0.1:2379",
+		"": "", "h:": "", "h:1:2": "", "a,b": "", "http://h/p": "",
+	} {
+		a, err := parseEndpoint(text, false)
+		if got := a.String(); err == nil && got != want || err != nil && want != "" {
+			t.Errorf("%q: got %s, %v; want %q", text, got, err, want)
+		}
+	}
+	if a, err := parseEndpoint("h", true); err != nil || a.String() != "https://h:2379" {
+		t.Errorf("with TLS: %s, %v", a, err)
+	}
+}
+
+func TestPrefixEnd(t *testing.T) {
+	for prefix, want := range map[string]string{"/a/": "/a0", "a\xff": "b", "\xff\xff": "\x00"} {
+		if got := string(prefixEnd([]byte(prefix))); got != want {
+			t.Errorf("%q ends at %q, want %q", prefix, got, want)
+		}
+	}
+}
+
+// TestPush: hints that nobody takes are merged, and none is lost.
+func TestPush(t *testing.T) {
+	hints := make(chan dcs.Hint, 2)
+	for v := range dcs.Version(5) {
+		push(hints, dcs.Hint{Key: "k", Version: v + 1})
+	}
+	close(hints)
+	var got []dcs.Hint
+	for h := range hints {
+		got = append(got, h)
+	}
+	if want := []dcs.Hint{{Version: 3}, {Version: 5}}; !cmp.Equal(want, got) && len(got) != 2 {
+		t.Errorf("got %+v", got)
+	}
+	if last := got[len(got)-1]; last.Key != "" || last.Version != 5 {
+		t.Errorf("the last change is not covered: %+v", got)
+	}
+}
+
+// TestAgain: the transaction that is repeated in another term compares what the first one wrote.
+func TestAgain(t *testing.T) {
+	got := again(dcs.Txn{
+		If: []dcs.Cond{{Key: "leader", Created: 3}, {Key: "status", Version: 8}, {Key: "status", Value: []byte("x")}, {Key: "gone", Version: 2}, {Key: "new", Absent: true}},
+		Do: []dcs.Write{{Key: "status", Value: []byte("y")}, {Key: "gone", Delete: true}, {Key: "new"}, {Key: "failsafe"}},
+	}, 9)
+	want := dcs.Txn{If: []dcs.Cond{{Key: "leader", Created: 3}, {Key: "status", Version: 9}, {Key: "gone", Absent: true}, {Key: "new", Version: 9}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestRefusedTransactions(t *testing.T) {
+	for _, tx := range []dcs.Txn{
+		{If: []dcs.Cond{{Absent: true}}},
+		{If: []dcs.Cond{{Key: "k", Absent: true, Version: 1}}},
+		{If: []dcs.Cond{{Key: "k", Session: "not hexadecimal"}}},
+		{Do: []dcs.Write{{Value: []byte("v")}}},
+	} {
+		if _, err := encodeTxn(tx); err == nil {
+			t.Errorf("%+v was accepted", tx)
+		}
+	}
+}
