@@ -18,6 +18,7 @@ import (
 // machine can log in until TaskOpen. Until then the marker says that the cluster is unfinished.
 func (i *Instance) bootstrap(ctx context.Context, phase func(postgres.Phase)) (postgres.Outcome, error) {
 	var out postgres.Outcome
+	kills := i.kills.Load()
 	if c, problem := i.condition(); c != postgres.DataDirEmpty {
 		return out, fmt.Errorf("the data directory is not empty but %s: %s", c, problem)
 	}
@@ -31,7 +32,7 @@ func (i *Instance) bootstrap(ctx context.Context, phase func(postgres.Phase)) (p
 		return out, err
 	}
 	s, _ := i.currentSettings()
-	if _, err := i.launch(ctx, i.serverArguments(s, nil, false), phase); err != nil {
+	if _, err := i.launch(ctx, kills, i.serverArguments(s, nil, false), phase); err != nil {
 		return out, err
 	}
 	if err := i.populate(ctx); err != nil {

@@ -12,10 +12,12 @@ import (
 const killPatience = 2 * time.Second
 
 // Kill ends the server now, without SQL, locks or waiting for a running task: the postmaster is stopped first, so that it
-// neither starts nor reaps children while they are killed; then it is killed, and what is left is swept.
+// neither starts nor reaps children while they are killed; then it is killed, and what is left is swept. A start that is
+// under way ends, too.
 func (i *Instance) Kill(cause string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 	defer cancel()
+	i.kills.Add(1)
 	r := i.current.Load()
 	if r == nil || !r.alive() {
 		f, err := i.readPidFile()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,8 +13,8 @@ import (
 	"github.com/tanist-ha/tanist/postgres"
 )
 
-// promote carries out TaskPromote. The connection that watches is opened before the order is given, so that nothing but
-// PostgreSQL's own work lies between.
+// promote carries out TaskPromote, as pg_ctl does: a file and a signal, and pg_control tells when the server has left
+// recovery. No connection has to be had for that, so nothing but PostgreSQL's own work lies between.
 func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(postgres.Phase)) error {
 	r := i.postmaster()
 	if r == nil {
@@ -23,59 +25,61 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 			return fmt.Errorf("pre_promote refused: %w", err)
 		}
 	}
-	conn, err := i.connect(ctx, longSession)
+	control, err := os.Open(i.controlPath())
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	defer func() { closeConn(conn) }()
-	if rec, err := inRecovery(ctx, conn); err != nil {
 		return err
-	} else if !rec {
-		return errors.New("the server is not a standby")
+	}
+	defer control.Close()
+	if state, err := peekState(control); err != nil {
+		return err
+	} else if state != postgres.ControlArchiveRecovery {
+		return fmt.Errorf("the server is not a running standby: its control file says %q", state)
 	}
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if err := i.touch("promote"); err != nil {
-		return err
+	// The file is only read by the server that is about to be signalled, so it need not reach the disk.
+	if err := os.WriteFile(filepath.Join(i.cfg.DataDir, "promote"), nil, i.fileMode()); err != nil {
+		return fmt.Errorf("ask for the promotion: %w", err)
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err := signalPostmaster(r, unix.SIGUSR1); err != nil {
 		return errors.Join(fmt.Errorf("signal the postmaster: %w", err), i.remove("promote"))
 	}
 	phase(postgres.Phase{Name: postgres.PhaseSignalled})
-	if conn, err = i.awaitWritable(ctx, r, conn); err != nil {
+	if err := i.awaitProduction(ctx, r, control); err != nil {
 		return err
-	}
-	for _, slot := range t.Slots {
-		if err := createSlot(ctx, conn, slot); err != nil {
-			i.log.Warn("create a slot after the promotion", "slot", slot, "error", err)
-		}
 	}
 	phase(postgres.Phase{Name: postgres.PhaseReady})
-	i.setFollows(stream{})
-	if err := i.writeRole(nil); err != nil {
-		return err
-	}
-	_ = signalPostmaster(r, unix.SIGHUP) // settings of recovery do nothing on a primary: nobody waits for this
+	i.afterPromotion(ctx, r, t)
 	return nil
 }
 
-// awaitWritable asks until the server is out of recovery. It returns the connection to use, as a broken one is replaced.
-func (i *Instance) awaitWritable(ctx context.Context, r *run, conn postgres.Conn) (postgres.Conn, error) {
-	look := pace{next: 2 * time.Millisecond, limit: 50 * time.Millisecond}
+// awaitProduction waits until pg_control says "in production": the server writes that after it has begun to take writes
+// (PostgreSQL source, StartupXLOG).
+func (i *Instance) awaitProduction(ctx context.Context, r *run, control *os.File) error {
+	look := pace{next: time.Millisecond, limit: 20 * time.Millisecond}
 	for look.wait(ctx, r.ended) {
-		rec, err := inRecovery(ctx, conn)
-		if err == nil && !rec {
-			return conn, nil
-		}
-		if err != nil && r.alive() {
-			closeConn(conn)
-			next, err := i.connect(ctx, longSession)
-			if err == nil {
-				conn = next
-			}
+		if state, err := peekState(control); err == nil && state == postgres.ControlInProduction {
+			return nil
 		}
 	}
-	return conn, fmt.Errorf("the server ended (%s) while it was being promoted (hint: its log is %s)", r.exitStatus(), i.cfg.LogFile)
+	return fmt.Errorf("the server ended (%s) while it was being promoted (hint: its log is %s)", r.exitStatus(), i.cfg.LogFile)
+}
+
+// afterPromotion makes the slots that others need soon, and takes the settings of a standby out of the files; on a
+// primary they do nothing, so nobody waits for the reload. What fails here does not undo the promotion: EnsureSlots and
+// Configure make up for it.
+func (i *Instance) afterPromotion(ctx context.Context, r *run, t postgres.Task) {
+	if len(t.Slots) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, slotPatience)
+		defer cancel()
+		if err := i.createSlots(ctx, t.Slots); err != nil {
+			i.log.Warn("create slots after the promotion", "error", err)
+		}
+	}
+	i.setFollows(stream{})
+	if err := errors.Join(i.writeRole(nil), signalPostmaster(r, unix.SIGHUP)); err != nil {
+		i.log.Warn("take the settings of a standby out of the configuration", "error", err)
+	}
 }

@@ -40,6 +40,9 @@ func (i *Instance) rewind(ctx context.Context, t postgres.Task, phase func(postg
 	return i.runRewind(ctx, t.Upstream, phase)
 }
 
+// singleMark tells a server in single-user mode that an agent started from one that an operator works with.
+const singleMark = "--archive_command=false"
+
 // recoverSingle lets the server replay its log in single-user mode, in which nobody can connect, and shut down: pg_rewind
 // wants a clean end. What archiving has not copied yet is kept: an archive_command that fails keeps it.
 func (i *Instance) recoverSingle(ctx context.Context, control *postgres.Control) error {
@@ -54,7 +57,7 @@ func (i *Instance) recoverSingle(ctx context.Context, control *postgres.Control)
 	for name, least := range sharedMemory(control) {
 		args = append(args, "--"+name+"="+itoa(least))
 	}
-	args = append(args, "--archive_mode=on", "--archive_command=false", "template1")
+	args = append(args, "--archive_mode=on", singleMark, "template1")
 	c := command{path: i.program(progPostgres), args: args, env: environment("LC_ALL=C"), dir: i.cfg.DataDir}
 	err := c.run(ctx)
 	// Whatever happened, the next start must not come up writable by itself.

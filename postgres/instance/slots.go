@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tanist-ha/tanist/postgres"
 )
+
+// slotPatience bounds the creation of slots by a task that cannot be cancelled any more; EnsureSlots makes up for it.
+const slotPatience = 10 * time.Second
 
 // createSlot makes a physical slot that reserves the log from now on. One that exists is fine.
 func createSlot(ctx context.Context, conn postgres.Conn, name string) error {

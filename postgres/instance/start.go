@@ -21,6 +21,7 @@ import (
 
 // start carries out TaskStart.
 func (i *Instance) start(ctx context.Context, t postgres.Task, phase func(postgres.Phase)) error {
+	kills := i.kills.Load()
 	if r := i.postmaster(); r != nil {
 		return fmt.Errorf("a server runs already, as process %d", r.id.PID)
 	}
@@ -42,17 +43,17 @@ func (i *Instance) start(ctx context.Context, t postgres.Task, phase func(postgr
 	}
 	s, _ := i.currentSettings()
 	i.closed.Store(i.accessIsClosed())
-	r, err := i.launch(ctx, i.serverArguments(s, control, !t.AsPrimary), phase)
+	r, err := i.launch(ctx, kills, i.serverArguments(s, control, !t.AsPrimary), phase)
 	if err != nil {
 		return err
 	}
+	phase(postgres.Phase{Name: postgres.PhaseReady})
 	i.startedWell()
 	if len(t.Slots) > 0 {
 		if err := i.createSlots(ctx, t.Slots); err != nil {
 			i.log.Warn("create slots after the start", "pid", r.id.PID, "error", err)
 		}
 	}
-	phase(postgres.Phase{Name: postgres.PhaseReady})
 	return nil
 }
 
@@ -179,8 +180,9 @@ func sharedMemory(c *postgres.Control) map[string]int {
 	}
 }
 
-// launch starts the postmaster and returns when it lets clients in. If ctx ends before, the server is ended.
-func (i *Instance) launch(ctx context.Context, args []string, phase func(postgres.Phase)) (*run, error) {
+// launch starts the postmaster and returns when it lets clients in. If ctx ends before, or Kill was called since its
+// count was kills, the server is ended.
+func (i *Instance) launch(ctx context.Context, kills uint64, args []string, phase func(postgres.Phase)) (*run, error) {
 	if err := os.Remove(i.pidFilePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err // the sweep has proved that nobody is behind it
 	}
@@ -193,8 +195,11 @@ func (i *Instance) launch(ctx context.Context, args []string, phase func(postgre
 	if err != nil {
 		return nil, err
 	}
+	if i.kills.Load() != kills {
+		return nil, errors.Join(errors.New("the server was killed while it was being started"), i.abandon(r))
+	}
 	phase(postgres.Phase{Name: postgres.PhaseStarting})
-	look := pace{next: 2 * time.Millisecond, limit: 50 * time.Millisecond}
+	look := pace{next: 2 * time.Millisecond, limit: 20 * time.Millisecond}
 	for {
 		f, err := i.readPidFile()
 		if err == nil && f != nil && f.pid == r.id.PID {
@@ -221,6 +226,8 @@ func (i *Instance) spawn(args []string, log *os.File) (*run, error) {
 	}
 	defer null.Close()
 	path := i.program(progPostgres)
+	i.adoptMu.Lock() // nobody adopts it before we watch it as its parent
+	defer i.adoptMu.Unlock()
 	child, err := os.StartProcess(path, append([]string{path}, args...), &os.ProcAttr{
 		Dir:   i.cfg.DataDir,
 		Env:   environment("PG_GRANDPARENT_PID=" + itoa(os.Getpid())),

@@ -141,7 +141,7 @@ func (i *Instance) tellShutDown(ctx context.Context, control *os.File, phase fun
 }
 
 // harmlessTitles are the children that a server keeps while it finishes a shutdown; none of them answers clients.
-var harmlessTitles = []string{"checkpointer", "logger", "archiver", "walsender", "io worker"}
+var harmlessTitles = []string{"checkpointer", "logger", "archiver", "walsender", "walsummarizer", "io worker"}
 
 // harmless says whether two looks, 50 ms apart, find no child that could answer a client.
 func (i *Instance) harmless(ctx context.Context, r *run) bool {

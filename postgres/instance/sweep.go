@@ -22,6 +22,9 @@ func (i *Instance) sweep(ctx context.Context, last *pidFile) error {
 	for {
 		left := i.orphans()
 		for _, pid := range left {
+			if args := arguments(pid); slices.Contains(args, "--single") && !slices.Contains(args, singleMark) {
+				return fmt.Errorf("somebody works on the data directory in single-user mode, as process %d (hint: end it)", pid)
+			}
 			i.killOrphan(pid)
 		}
 		attached := sharedMemoryUsers(last)
