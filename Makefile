@@ -38,11 +38,11 @@ demo: packages-demo build
 
 # Memory, CPU and requests of an idle cluster; start-up times; size of the binaries.
 bench: packages-test build
-	$(GORUN) ./internal/bench footprint $(BENCH)
+	$(GORUN) ./bench/footprint $(BENCH)
 
 # Write outages and lost rows under every kind of failure, as JSON lines and a table.
 bench-failover: packages-test build
-	$(GORUN) ./internal/bench failover $(BENCH)
+	$(GORUN) ./bench/failover $(BENCH)
 
 # More seeds of the simulator than `make test` runs: make sim SEEDS=100000
 sim:

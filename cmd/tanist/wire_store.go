@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tanist-ha/tanist/config"
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/embedetcd"
+	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/internal/wire"
+)
+
+// storeParts are the way to the store, and the store's member that runs in this process, if there is one.
+type storeParts struct {
+	backend *etcd3.Backend
+	client  *dcs.Client
+	member  *embedetcd.Config // nil: the store is elsewhere
+	log     *slog.Logger
+}
+
+// newStore makes the client. It sends nothing yet: a store that cannot be reached is no reason not to start, and least of
+// all with a server that runs already.
+func newStore(cfg *config.Config, log *slog.Logger) (*storeParts, error) {
+	s := &storeParts{log: log}
+	if cfg.EmbedEtcd != nil {
+		member := memberConfig(cfg.EmbedEtcd, log)
+		if err := member.Validate(); err != nil {
+			return nil, err
+		}
+		s.member = &member
+	}
+	how, err := wire.Etcd3(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	if s.backend, err = etcd3.New(how); err != nil {
+		return nil, err
+	}
+	s.client = dcs.NewClient(s.backend, dcs.Options{Namespace: cfg.Namespace, Scope: cfg.Scope, Name: cfg.Name, Logger: log})
+	return s, nil
+}
+
+func memberConfig(e *config.EmbedEtcd, log *slog.Logger) embedetcd.Config {
+	c := embedetcd.Config{
+		Name: e.Name, DataDir: e.DataDir,
+		ClientURLs: e.ClientListen, PeerURLs: e.PeerListen,
+		AdvertiseClientURLs: e.ClientAdvertise, AdvertisePeerURLs: e.PeerAdvertise,
+		Token: e.InitialClusterToken, Existing: e.InitialClusterState == "existing",
+		Heartbeat: time.Duration(e.HeartbeatInterval) * time.Millisecond,
+		Election:  time.Duration(e.ElectionTime) * time.Millisecond,
+		Logger:    log,
+	}
+	for _, m := range e.InitialCluster {
+		c.InitialCluster = append(c.InitialCluster, embedetcd.Peer{Name: m.Name, URL: m.URL})
+	}
+	if e.Protocol == "https" {
+		c.ClientTLS = &embedetcd.TLS{CertFile: e.Cert, KeyFile: e.Key, CAFile: e.CACert}
+		c.PeerTLS = c.ClientTLS
+	}
+	return c
+}
+
+// memberRetry is the pause before an etcd member that ended, or did not start, is started again.
+const memberRetry = 5 * time.Second
+
+// run keeps the etcd member of this process running until ctx ends. One that cannot start does not end the agent: the
+// server beside it may be the primary, and the other members may be a majority.
+func (s *storeParts) run(ctx context.Context) {
+	if s.member == nil {
+		return
+	}
+	said := ""
+	for {
+		err := s.runMember(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if text := fmt.Sprint(err); text != said {
+			said = text
+			s.log.Error("the embedded etcd member does not run; trying again", "every", memberRetry, "error", err)
+		}
+		timer := time.NewTimer(memberRetry)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// runMember starts the member and returns when it has ended.
+func (s *storeParts) runMember(ctx context.Context) error {
+	member, err := embedetcd.Start(ctx, *s.member)
+	if err != nil {
+		return err
+	}
+	s.log.Info("the embedded etcd member takes part in its cluster", "endpoints", member.Endpoints())
+	select {
+	case <-ctx.Done():
+		stopping, done := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+		defer done()
+		return member.Stop(stopping)
+	case <-member.Done():
+		return member.Err()
+	}
+}
+
+func (s *storeParts) close() {
+	if err := s.backend.Close(); err != nil {
+		s.log.Debug("closing the store", "error", err)
+	}
+}
