@@ -87,17 +87,20 @@ func quoteSyncName(n string) string {
 
 // ParseSyncNames reads a value of synchronous_standby_names: "a, b", "2 (a, b)", "FIRST 2 (a, b)" or "ANY 2 (a, b)".
 func ParseSyncNames(value string) (SyncNames, error) {
+	if value == "" {
+		return SyncNames{}, nil
+	}
 	tokens, err := syncTokens(value)
 	if err != nil {
 		return SyncNames{}, err
-	}
-	if len(tokens) == 0 {
-		return SyncNames{}, nil
 	}
 	bad := func(why string) (SyncNames, error) {
 		return SyncNames{}, fmt.Errorf("parse synchronous_standby_names %q: %s", value, why)
 	}
 	s := SyncNames{Method: SyncFirst, Num: 1}
+	if len(tokens) == 0 {
+		return bad("a name is missing")
+	}
 	isNumber := func(i int) bool { return i < len(tokens) && tokens[i].kind == 'n' }
 	if tokens[0].kind == 'w' && isNumber(1) {
 		switch s.Method = SyncMethod(strings.ToUpper(tokens[0].text)); s.Method {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/tanist-ha/tanist/postgres"
 	"github.com/tanist-ha/tanist/postgres/pgtest"
-	"github.com/tanist-ha/tanist/postgres/pgxdriver"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -125,12 +124,7 @@ func moveLog(t *testing.T, c *pgtest.Cluster, target, modulo postgres.LSN) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	conn, err := pgxdriver.Connector{}.Connect(ctx, postgres.ConnectParams{Conninfo: postgres.Conninfo{
-		"host": "127.0.0.1", "port": strconv.Itoa(c.Port), "user": "postgres", "dbname": "postgres"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
+	conn := connectTo(t, c, nil)
 	// Wait for the standby: without it the server ends without handing the checkpoint record over.
 	sql := `DO $$ BEGIN
 		WHILE NOT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming') LOOP
