@@ -7,16 +7,26 @@ import (
 )
 
 // Initialize creates /initialize, empty: the right to bootstrap the cluster. ErrConflict: somebody else has it, or had it.
+// The key lives with this node's session until SetInitialize makes it permanent, so that a founder who dies leaves the right
+// to others instead of an empty key that nobody may touch.
 func (c *Client) Initialize(ctx context.Context) (Initialize, error) {
+	if err := c.enter(ctx, "initialize"); err != nil {
+		return Initialize{}, err
+	}
+	defer c.leave()
+	if c.session == nil {
+		return Initialize{}, c.fail("create", keyInitialize, ErrSessionLost, "")
+	}
 	key := c.prefix + keyInitialize
 	a, err := c.backend.Apply(ctx, Txn{
 		If: []Cond{{Key: key, Absent: true}},
-		Do: []Write{{Key: key, Value: []byte{}}},
+		Do: []Write{{Key: key, Value: []byte{}, Session: c.session}},
 	})
+	c.settle(err)
 	if err != nil {
 		return Initialize{}, c.fail("create", keyInitialize, err, "")
 	}
-	return Initialize{Entry: Meta{Version: a.Version, Created: a.Version}}, nil
+	return Initialize{Entry: Meta{Version: a.Version, Created: a.Version, Session: c.session.ID()}}, nil
 }
 
 // SetInitialize writes the system identifier over prev, in exactly the state in which prev was read; nil: over nothing.

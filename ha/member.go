@@ -97,8 +97,6 @@ func (v *View) state() dcs.State {
 		return dcs.StateStarting
 	case v.running():
 		return dcs.StateRunning
-	case v.noData():
-		return dcs.StateInitializing
 	case v.Local.StartFailures > 0:
 		return dcs.StateStartFailed
 	case !v.Local.Crashed.IsZero():

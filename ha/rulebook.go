@@ -85,7 +85,11 @@ func (b *Rulebook) Decide(now time.Time, v *View) Decision {
 				trace = append(trace, Skipped{r.ID, d.Text})
 				continue
 			}
-			return Decision{Reason: Reason{Rule: r.ID, Text: d.Text}, Do: d.Do, Next: earliest(d.Next, nextPulse(now, v)), Until: d.Until, Trace: trace}
+			next := nextPulse(now, v)
+			if d.Next.After(now) {
+				next = earliest(d.Next, next) // a time that has passed means: what is waited for comes as an event
+			}
+			return Decision{Reason: Reason{Rule: r.ID, Text: d.Text}, Do: d.Do, Next: next, Until: d.Until, Trace: trace}
 		}
 	}
 	return Decision{Reason: Reason{Rule: "none", Text: "no rule applies"}, Next: nextPulse(now, v), Trace: trace}

@@ -115,8 +115,6 @@ func pulseSession(now time.Time, v *View) Verdict {
 		return pass("the store is being asked already")
 	case !v.Local.Known || !v.nameChecked():
 		return pass("we have not announced ourselves yet")
-	case v.ownOldKey() && !v.TookOver:
-		return pass("the leader key of our earlier run is taken over first: our member key is the proof that it is ours")
 	case !s.Failed.IsZero() && now.Before(s.Failed.Add(v.sessionRetry(now))):
 		return pass("the session could not be kept a moment ago")
 	case s.ID != "" && s.Failed.IsZero() && now.Before(s.Kept.Add(v.sessionPeriod())) && v.AskedTTL == v.Settings.TTL:
@@ -251,12 +249,13 @@ const awaitPause = 5 * time.Millisecond
 
 // nextPulse is when the heartbeat has something to do at the latest.
 func nextPulse(now time.Time, v *View) time.Time {
-	next := v.Local.Sent.Add(v.Settings.LoopWait)
+	next := now.Add(v.Settings.LoopWait)
 	soon := func(t time.Time) {
 		if t.After(now) {
 			next = earliest(next, t)
 		}
 	}
+	soon(v.Local.Sent.Add(v.Settings.LoopWait))
 	if v.Lease.State == LeaseHeld {
 		b := v.budget()
 		soon(v.renewAt())

@@ -24,6 +24,8 @@ func startUnobserved(now time.Time, v *View) Verdict {
 		return rest("looking at the data directory")
 	case v.Configured.Done == 0:
 		return rest("configuring the server: %s", v.Configured.Problem)
+	case v.LastTask != nil && v.Local.Sent.Before(v.LastTask.At):
+		return rest("%s has ended: looking at what it left", v.LastTask.Task.Kind)
 	}
 	return pass("the server was observed")
 }
@@ -94,14 +96,14 @@ func startDataUnusable(now time.Time, v *View) Verdict {
 // data directory must be the cluster's (safety 1.6). Otherwise the key is left to expire.
 func startTakeOver(now time.Time, v *View) Verdict {
 	switch {
-	case v.Session.ID != "" || v.TookOver:
-		return pass("we have a session of our own")
+	case v.TookOver || v.holds():
+		return pass("it was asked for already")
 	case !v.ownOldKey():
 		return pass("no leader key of an earlier run of ours")
 	case !v.hasData() || v.systemID() == "" || v.systemID() != v.localSystemID():
 		return pass("the data directory is not the cluster's")
-	case !v.free(LaneStore):
-		return rest("the store is busy")
+	case v.Session.ID == "" || !v.free(LaneStore):
+		return rest("the leader key of our earlier run is there; opening a session for it")
 	}
 	return act("the leader key of our earlier run is taken over",
 		AcquireKey{dcs.Acquire{Expect: v.expect(), Takeover: v.Store.Cluster.Leader, Member: v.member()}})
@@ -109,8 +111,8 @@ func startTakeOver(now time.Time, v *View) Verdict {
 
 // ownOldKey says whether the leader key was left by an earlier run of this node.
 func (v *View) ownOldKey() bool {
-	l := v.Store.Cluster.Leader
-	if l == nil || l.Name != v.Self.Name || v.Session.ID != "" || l.Meta.Session == "" {
+	l := v.other()
+	if l == nil || l.Name != v.Self.Name || l.Meta.Session == "" {
 		return false
 	}
 	m := findMember(&v.Store.Cluster, v.Self.Name)

@@ -1,0 +1,151 @@
+package hatest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tanist-ha/tanist/ha"
+)
+
+// violate notes the first broken invariant; the run ends there.
+func (w *World) violate(format string, args ...any) {
+	if w.violation == "" {
+		w.violation = fmt.Sprintf("at %.3f s: ", w.eng.now.Sub(epoch).Seconds()) + fmt.Sprintf(format, args...)
+		w.logf("VIOLATION %s", w.violation)
+	}
+}
+
+// check looks at what must hold after every event.
+func (w *World) check() {
+	first := (*node)(nil)
+	for _, n := range w.nodes {
+		if !n.server.writable() {
+			continue
+		}
+		if first != nil {
+			w.violate("two servers acknowledge commits: %s and %s", first.name, n.name)
+		}
+		first = n
+	}
+	for _, n := range w.nodes {
+		if a := n.agent; a != nil {
+			w.checkDemotion(a)
+		}
+	}
+}
+
+// checkDemotion holds a node to the store's word: it may not demote because the key is lost while the key is there under its session.
+func (w *World) checkDemotion(a *agent) {
+	v := a.machine.View()
+	if a.machine.Decision().Reason.Rule != "authority.lost" && v.Lease.State != ha.LeaseLost {
+		return
+	}
+	c, err := w.cluster()
+	if err == nil && c.Leader != nil && v.Session.ID != "" && c.Leader.Meta.Session == v.Session.ID && c.Leader.Name == a.n.name {
+		w.violate("%s demotes as if it had lost the leader key, which is there: %s", a.n.name, v.Lease.Cause)
+	}
+}
+
+// checkPrefix sees to it that a standby's log is a part of its upstream's: the newest common positions must hold the same record.
+func (w *World) checkPrefix(s, up *server) {
+	for i := range s.log {
+		if i >= len(up.log) || s.log[i] != up.log[i] {
+			w.violate("the log of %s contradicts that of %s, from which it streams, at record %d", s.n.name, up.n.name, i)
+			return
+		}
+	}
+}
+
+// settled is how long ago a row must have been acknowledged to count: younger ones may be on their way.
+const settled = 3 * time.Second
+
+// promoted looks at a server that has just been promoted: no standby in its reach may hold an acknowledged row that it lacks, and none
+// may be on a newer timeline, unless an operator named it in a failover.
+func (w *World) promoted(s *server) {
+	w.logf("%s promoted: timeline %d at %s", s.n.name, s.tl, s.end())
+	if c, err := w.cluster(); err == nil && c.Failover != nil && c.Failover.Leader == "" {
+		return
+	}
+	if w.eng.now.Before(w.operatorUntil) {
+		return
+	}
+	for _, n := range w.nodes {
+		o := n.server
+		if o == s || n.agent == nil || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping || w.apart(n, s.n) {
+			continue
+		}
+		for _, r := range o.log {
+			if r.row != 0 && w.eng.now.Sub(w.rows[r.row-1].at) > settled && !s.has(r) && w.stable(n, s.n) {
+				w.violate("%s was promoted and lacks row %d, acknowledged %.1f s ago, which %s has", s.n.name, r.row,
+					w.eng.now.Sub(w.rows[r.row-1].at).Seconds(), n.name)
+				return
+			}
+		}
+	}
+}
+
+// apart says whether two nodes cannot talk, or could not a moment ago.
+func (w *World) apart(a, b *node) bool {
+	return a.cut[b.name] || b.cut[a.name] || w.eng.now.Before(a.pausedUntil) || w.eng.now.Before(b.pausedUntil)
+}
+
+// stable says whether nothing has happened to either node for a while, so that they must have known of each other.
+func (w *World) stable(a, b *node) bool {
+	return !w.lossy && w.eng.now.Sub(a.touched) > 10*time.Second && w.eng.now.Sub(b.touched) > 10*time.Second
+}
+
+// has says whether the server's log holds the record.
+func (s *server) has(r record) bool {
+	i, ok := slices.BinarySearchFunc(s.log, r, func(x, y record) int { return int(int64(x.lsn) - int64(y.lsn)) })
+	return ok && s.log[i] == r
+}
+
+// checkEnd looks at what must hold after two minutes without faults.
+func (w *World) checkEnd() {
+	var leader *node
+	for _, n := range w.nodes {
+		if n.server.writable() {
+			leader = n
+		}
+	}
+	if leader == nil {
+		w.violate("nobody is writable two minutes after the last fault: %s", w.situation())
+		return
+	}
+	if a := leader.agent; a == nil || !a.machine.View().Lease.Auth.Holds(w.eng.now) {
+		w.violate("%s is writable without authority", leader.name)
+	}
+	for _, n := range w.nodes {
+		if n != leader && (!n.server.streaming || n.server.upstream != leader.name) {
+			w.violate("%s does not stream from %s two minutes after the last fault: %s", n.name, leader.name, w.situation())
+		}
+	}
+	if w.opts.Profile == Planned {
+		for _, r := range w.rows {
+			if w.eng.now.Sub(r.at) > settled && !leader.server.hasRow(r.row) {
+				w.violate("row %d, acknowledged by %s, is lost although only planned acts happened", r.row, r.node.name)
+				return
+			}
+		}
+	}
+}
+
+func (s *server) hasRow(row int) bool {
+	return slices.ContainsFunc(s.log, func(r record) bool { return r.row == row })
+}
+
+// situation says where everybody stands, for a violation.
+func (w *World) situation() string {
+	var b []byte
+	for _, n := range w.nodes {
+		s := n.server
+		b = fmt.Appendf(b, "[%s dir=%s pid=%d recovery=%v tl=%d end=%s up=%s streaming=%v", n.name, s.dir, s.pid, s.inRecovery, s.tl, s.end(), s.upstream, s.streaming)
+		if n.agent != nil {
+			d := n.agent.machine.Decision().Reason
+			b = fmt.Appendf(b, " %s: %s", d.Rule, d.Text)
+		}
+		b = append(b, "] "...)
+	}
+	return string(b)
+}

@@ -1,0 +1,291 @@
+package hatest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/memory"
+	"github.com/tanist-ha/tanist/ha"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// node is one simulated host: an agent, which may be dead or paused, a server, and a guard.
+type node struct {
+	w      *World
+	name   string
+	server *server
+	guard  guard
+	agent  *agent // nil: killed
+
+	pausedUntil time.Time
+	storeCut    bool            // no message to or from the store
+	cut         map[string]bool // no message to that node
+	badStarts   int             // so many of the next starts fail
+	badStops    int
+	badPromotes int
+	badRewinds  int
+	slow        time.Duration // added to each start, stop and clone
+	touched     time.Time     // the last fault that concerned it
+}
+
+// agent is one run of the agent: it starts with an empty view.
+type agent struct {
+	n       *node
+	id      int
+	machine *ha.Machine
+	backend *memory.Backend
+	client  *dcs.Client
+	lane    ha.StoreLane
+	wake    time.Time
+	inbox   []ha.Event // came while it was paused
+	task    uint64     // the request id of the running task; 0: none
+	cancel  func()
+}
+
+// startAgent starts the agent with nothing in memory.
+func (n *node) startAgent() {
+	w := n.w
+	w.agents++
+	a := &agent{n: n, id: w.agents, backend: w.store.Backend()}
+	a.client = dcs.NewClient(a.backend, dcs.Options{Scope: "sim", Name: n.name})
+	a.lane = ha.StoreLane{Store: a.client, Parse: w.parse}
+	self := ha.Self{Name: n.name, Scope: "sim", Version: "4.1.4", Release: "sim", StartID: fmt.Sprintf("%s-%d", n.name, a.id),
+		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni",
+		Started: w.eng.now, CanFound: true, Fence: "guard"}
+	settings, _ := w.parse(w.config)
+	a.machine = ha.NewMachine(self, settings, w.config, w.opts.Rules)
+	n.agent = a
+	w.logf("%s agent %d starts", n.name, a.id)
+	a.deliver(ha.Tick{})
+}
+
+// killAgent ends the agent; its server and its guard live on.
+func (n *node) killAgent() {
+	if n.agent == nil {
+		return
+	}
+	n.w.collect(n.agent)
+	n.w.logf("%s agent killed", n.name)
+	n.agent = nil
+	n.pausedUntil = time.Time{}
+}
+
+// killHost ends everything on the node.
+func (n *node) killHost() {
+	n.killAgent()
+	n.guard = guard{n: n, id: n.guard.id + 1}
+	if n.server.pid != 0 {
+		n.w.logf("%s host killed", n.name)
+		n.server.die()
+	}
+}
+
+// exited tells the agent that a postmaster has ended.
+func (n *node) exited(pid int) {
+	if a := n.agent; a != nil {
+		n.w.eng.after(time.Millisecond, func() {
+			a.deliver(ha.Exited{Exit: postgres.Exit{Postmaster: postgres.Postmaster{PID: pid, Start: uint64(pid)}}})
+		})
+	}
+}
+
+// alive says whether a is the agent that runs on its node now.
+func (a *agent) alive() bool { return a.n.agent == a }
+
+// deliver hands an event to the machine, now or when the pause is over.
+func (a *agent) deliver(e ha.Event) {
+	if !a.alive() {
+		return
+	}
+	w := a.n.w
+	if w.eng.now.Before(a.n.pausedUntil) {
+		a.inbox = append(a.inbox, e)
+		return
+	}
+	for len(a.inbox) > 0 {
+		first := a.inbox[0]
+		a.inbox = a.inbox[1:]
+		a.step(first)
+		if !a.alive() {
+			return
+		}
+	}
+	a.step(e)
+}
+
+// step is one step of the machine, and the begin of what it asks for.
+func (a *agent) step(e ha.Event) {
+	w := a.n.w
+	if w.opts.Mutant.Event != nil {
+		e = w.opts.Mutant.Event(w.eng.now, e)
+	}
+	before := a.machine.Decision().Reason
+	overruns := a.machine.Overruns()
+	requests, next := a.machine.Step(w.eng.now, e)
+	w.steps++
+	w.countNow(a)
+	if d := a.machine.Decision().Reason; d.Rule != before.Rule || d.Text != before.Text {
+		w.logf("%s %s: %s", a.n.name, d.Rule, d.Text)
+	}
+	if a.machine.Overruns() != overruns {
+		w.violate("%s does not come to rest after %T: %s", a.n.name, e, a.machine.Decision().Reason.Text)
+	}
+	for _, r := range requests {
+		a.begin(r)
+		if !a.alive() {
+			return
+		}
+	}
+	a.sleepUntil(next)
+}
+
+// sleepUntil asks for a Tick.
+func (a *agent) sleepUntil(t time.Time) {
+	if t.IsZero() || (!a.wake.IsZero() && !a.wake.After(t) && a.wake.After(a.n.w.eng.now)) {
+		return
+	}
+	a.wake = t
+	a.n.w.eng.at(t, func() {
+		if a.alive() && a.wake.Equal(t) {
+			a.wake = time.Time{}
+			a.deliver(ha.Tick{})
+		}
+	})
+}
+
+// begin carries out a request on the simulated world.
+func (a *agent) begin(r ha.Request) {
+	w := a.n.w
+	switch x := r.Action.(type) {
+	case ha.Observe:
+		w.eng.after(w.bounded(200*time.Microsecond, 3*time.Millisecond), func() {
+			a.deliver(ha.Observed{ID: r.ID, Sent: r.Sent, Observation: a.n.server.observe()})
+		})
+	case ha.Configure:
+		w.eng.after(time.Millisecond, func() { a.deliver(ha.Configured{ID: r.ID}) })
+	case ha.EnsureSlots:
+		w.eng.after(time.Millisecond, func() { a.deliver(ha.SlotsEnsured{ID: r.ID}) })
+	case ha.PollPeer:
+		w.poll(a, r, x.Member.Name, 0)
+	case ha.AwaitPeer:
+		w.poll(a, r, x.Member.Name, x.LSN)
+	case ha.ArmFence:
+		w.eng.after(w.bounded(100*time.Microsecond, 2*time.Millisecond), func() {
+			a.n.guard.arm(x.Order)
+			a.deliver(ha.FenceArmed{ID: r.ID, Order: x.Order})
+		})
+	case ha.DisarmFence:
+		w.eng.after(time.Millisecond, func() {
+			a.n.guard.disarm()
+			a.deliver(ha.FenceDisarmed{ID: r.ID})
+		})
+	case ha.KillServer:
+		w.eng.after(time.Millisecond, a.n.server.die)
+	case ha.CancelTask:
+		if a.task == x.Task && a.cancel != nil {
+			a.cancel()
+		}
+	case ha.RunTask:
+		a.run(r, x.Task)
+	case ha.Quit:
+		a.quit(x)
+	case ha.Reply:
+	default:
+		w.storeRequest(a, r)
+	}
+}
+
+// quit ends the agent by its own decision.
+func (a *agent) quit(x ha.Quit) {
+	n := a.n
+	n.w.collect(a)
+	n.w.logf("%s agent ends %s", n.name, x.Problem)
+	n.agent = nil
+	if x.Problem != "" && n.w.opts.Strict {
+		n.w.violate("%s ended by itself: %s", n.name, x.Problem)
+	}
+	n.w.eng.after(n.w.bounded(time.Second, 20*time.Second), func() {
+		if n.agent == nil {
+			n.startAgent()
+		}
+	})
+}
+
+// storeRequest sends one operation to the store: lost, late or served.
+func (w *World) storeRequest(a *agent, r ha.Request) {
+	fate, delay := w.storeFate(a.n)
+	there, back := delay, w.bounded(200*time.Microsecond, 4*time.Millisecond)
+	w.eng.after(there, func() {
+		if fate == memory.Served && (a.n.storeCut || w.storeDown) {
+			fate = memory.RequestLost
+		}
+		first := true
+		a.backend.Inject(func(op memory.Op) memory.Fate {
+			if fate == memory.ReplyLost && !first && w.rng.IntN(2) == 0 {
+				return memory.Served
+			}
+			first = false
+			return fate
+		})
+		ev := a.lane.Do(context.Background(), r)
+		w.store.Tick()
+		w.scheduleExpiry()
+		w.ops++
+		at := w.eng.now.Add(back)
+		if fate != memory.Served && fate != memory.Refused && r.Deadline.After(at) {
+			at = r.Deadline
+		}
+		w.eng.at(at, func() { a.deliver(ev) })
+	})
+}
+
+// guard is the model of the fence: it ends the server at a set time whatever the agent does.
+type guard struct {
+	n     *node
+	id    int
+	armed bool
+	order ha.FenceOrder
+}
+
+func (g *guard) arm(o ha.FenceOrder) {
+	if g.n.w.opts.NoFence {
+		return
+	}
+	if g.armed && !o.Kill.After(g.order.Kill) {
+		return
+	}
+	g.id++
+	g.armed, g.order = true, o
+	id := g.id
+	g.n.w.eng.at(o.Fast, func() { g.fire(id, false) })
+	g.n.w.eng.at(o.Kill, func() { g.fire(id, true) })
+}
+
+func (g *guard) disarm() { g.armed = false; g.id++ }
+
+// fire ends the clients at T_fast, unless a backend hangs, and the server at T_kill.
+func (g *guard) fire(id int, kill bool) {
+	s := g.n.server
+	if !g.armed || g.id != id || s.pid == 0 {
+		return
+	}
+	if kill || g.n.w.rng.IntN(4) != 0 {
+		g.n.w.logf("%s guard fires (kill %v)", g.n.name, kill)
+		g.n.w.fenced++
+		s.die()
+		g.armed = false
+	}
+}
+
+// countNow finds decisions that go round and round without any time passing.
+func (w *World) countNow(a *agent) {
+	if !w.instant.Equal(w.eng.now) {
+		w.instant, w.stepsNow = w.eng.now, 0
+	}
+	if w.stepsNow++; w.stepsNow > 500 {
+		d := a.machine.Decision()
+		w.violate("%s decides over and over at one moment: %s: %s (next %s)", a.n.name, d.Reason.Rule, d.Reason.Text, d.Next)
+	}
+}

@@ -1,0 +1,111 @@
+package hatest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/ha"
+)
+
+// Profile says what kinds of faults a run has.
+type Profile string
+
+// Profiles.
+const (
+	Everything Profile = ""        // all faults
+	Planned    Profile = "planned" // operators' requests and orderly stops only: no row may be lost
+)
+
+// Mutant is a defect on purpose: a simulator that does not find it proves nothing.
+type Mutant struct {
+	Name  string
+	Event func(now time.Time, e ha.Event) ha.Event // changes what a machine is told
+}
+
+// Options are the parameters of a run. The zero value of each but Seed means the default.
+type Options struct {
+	Seed             uint64
+	Nodes            int           // default 3
+	Faults           time.Duration // default 8 minutes
+	Calm             time.Duration // default 2 minutes
+	ReplicationDelay time.Duration // longest pause between two receptions; default 60 ms
+	Config           string        // dynamic configuration; default drawn from the seed
+	Profile          Profile
+	Rules            *ha.Rulebook // default: the standard rules
+	Mutant           Mutant
+	NoFence          bool // guards do nothing
+	Strict           bool // an agent that ends by itself is a violation
+}
+
+// Result is what a run has shown.
+type Result struct {
+	Violation          string // "": none
+	Log                string // the whole history
+	Hash               string // of Log
+	Rules              map[ha.RuleID]uint64
+	Steps, Ops, Fenced int
+	Rows               int
+}
+
+// Run plays one history.
+func Run(o Options) Result {
+	if o.Nodes == 0 {
+		o.Nodes = 3
+	}
+	if o.Faults == 0 {
+		o.Faults = 8 * time.Minute
+	}
+	if o.Calm == 0 {
+		o.Calm = 2 * time.Minute
+	}
+	if o.ReplicationDelay == 0 {
+		o.ReplicationDelay = 60 * time.Millisecond
+	}
+	configs := []string{`{"ttl":30,"loop_wait":10,"retry_timeout":10}`, `{"ttl":20,"loop_wait":3,"retry_timeout":5}`,
+		`{"ttl":5,"loop_wait":1,"retry_timeout":2}`, `{"ttl":30,"loop_wait":10,"retry_timeout":10,"primary_start_timeout":0}`}
+	if o.Config == "" {
+		o.Config = configs[o.Seed%uint64(len(configs))]
+	}
+	w := newWorld(o)
+	w.play()
+	for _, n := range w.nodes {
+		if n.agent != nil {
+			w.collect(n.agent)
+		}
+	}
+	sum := sha256.Sum256([]byte(w.lines.String()))
+	return Result{Violation: w.violation, Log: w.lines.String(), Hash: hex.EncodeToString(sum[:8]), Rules: w.counts,
+		Steps: w.steps, Ops: w.ops, Fenced: w.fenced, Rows: len(w.rows)}
+}
+
+// play starts everybody, lets things go wrong, and then lets them heal.
+func (w *World) play() {
+	for _, n := range w.nodes {
+		w.eng.after(w.bounded(0, 2*time.Second), n.startAgent)
+		w.eng.after(w.bounded(0, time.Second), func() { w.replicate(n) })
+	}
+	w.eng.after(time.Second, w.write)
+	end := epoch.Add(w.opts.Faults)
+	w.faulty = true
+	w.eng.after(w.bounded(10*time.Second, 30*time.Second), w.nextFault)
+	w.until(end)
+	w.faulty = false
+	w.heal()
+	w.until(end.Add(w.opts.Calm))
+	if w.violation == "" {
+		w.checkEnd()
+	}
+}
+
+// until lets events happen up to a time, or to the first violation.
+func (w *World) until(end time.Time) {
+	for w.violation == "" && w.eng.step(end) {
+		w.check()
+	}
+}
+
+// cluster reads the store behind everybody's back.
+func (w *World) cluster() (dcs.Cluster, error) { return w.admin.Load(context.Background()) }

@@ -1,0 +1,295 @@
+package hatest
+
+import (
+	"errors"
+	"time"
+
+	"github.com/tanist-ha/tanist/ha"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// job is a task under way on a simulated server.
+type job struct {
+	a    *agent
+	r    ha.Request
+	task postgres.Task
+	over bool
+}
+
+// run begins a task. It goes on if the agent dies, as far as a real one's child processes would; its events then reach nobody.
+func (a *agent) run(r ha.Request, t postgres.Task) {
+	j := &job{a: a, r: r, task: t}
+	a.task = r.ID
+	a.cancel = func() { j.fail(errors.New("cancelled")) }
+	switch t.Kind {
+	case postgres.TaskBootstrap:
+		j.bootstrap()
+	case postgres.TaskOpen:
+		j.after(2*time.Millisecond, 50*time.Millisecond, func() { j.server().closed = false; j.done(postgres.Outcome{}) })
+	case postgres.TaskClone:
+		j.clone()
+	case postgres.TaskStart:
+		j.start()
+	case postgres.TaskStop:
+		j.stop()
+	case postgres.TaskPromote:
+		j.promote()
+	case postgres.TaskFollow:
+		j.after(5*time.Millisecond, 50*time.Millisecond, func() {
+			j.server().upstream, j.server().streaming = upstreamName(t), false
+			j.done(postgres.Outcome{})
+		})
+	case postgres.TaskLineage:
+		j.lineage()
+	case postgres.TaskRecover:
+		j.recoverLog()
+	case postgres.TaskRewind:
+		j.rewind()
+	case postgres.TaskWipe:
+		j.after(10*time.Millisecond, 100*time.Millisecond, func() { j.server().wipe(); j.done(postgres.Outcome{}) })
+	case postgres.TaskCheckpoint:
+		j.after(10*time.Millisecond, 300*time.Millisecond, func() {
+			if s := j.server(); s.pid != 0 && !s.inRecovery {
+				s.controlTL = s.tl
+			}
+			j.done(postgres.Outcome{})
+		})
+	}
+}
+
+func upstreamName(t postgres.Task) string {
+	if t.Upstream == nil {
+		return ""
+	}
+	return t.Upstream.Host
+}
+
+func (j *job) server() *server { return j.a.n.server }
+
+// after lets f happen within bounds, unless the job is over by then, or the agent that drives it is dead.
+func (j *job) after(lo, hi time.Duration, f func()) {
+	w := j.a.n.w
+	w.eng.after(w.bounded(lo, hi), func() {
+		if !j.over && j.a.alive() {
+			f()
+		}
+	})
+}
+
+func (j *job) done(o postgres.Outcome) { j.end(ha.TaskDone{ID: j.r.ID, Outcome: o}) }
+
+func (j *job) fail(err error) {
+	j.end(ha.TaskDone{ID: j.r.ID, Fault: &ha.Fault{Kind: ha.FaultOther, Text: err.Error()}})
+}
+
+func (j *job) end(e ha.Event) {
+	if j.over {
+		return
+	}
+	j.over = true
+	if j.a.task == j.r.ID {
+		j.a.task, j.a.cancel = 0, nil
+	}
+	j.a.n.w.eng.after(time.Millisecond, func() { j.a.deliver(e) })
+}
+
+func (j *job) phase(p postgres.Phase) {
+	j.a.n.w.eng.after(100*time.Microsecond, func() { j.a.deliver(ha.TaskPhase{ID: j.r.ID, Phase: p}) })
+}
+
+func (j *job) bootstrap() {
+	s := j.server()
+	s.wipe()
+	s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskBootstrap
+	j.after(500*time.Millisecond, 3*time.Second, func() {
+		s.bootstrap()
+		j.done(postgres.Outcome{SystemID: s.sysid})
+	})
+}
+
+func (j *job) clone() {
+	s := j.server()
+	s.wipe()
+	s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskClone
+	j.after(500*time.Millisecond, 5*time.Second+j.a.n.slow, func() {
+		if up := j.source(); up == nil {
+			j.fail(errors.New("no route to the source"))
+		} else if err := s.clone(up); err != nil {
+			j.fail(err)
+		} else {
+			j.done(postgres.Outcome{})
+		}
+	})
+}
+
+// source is the upstream's server, if it can be reached.
+func (j *job) source() *server {
+	up := j.a.n.w.node(upstreamName(j.task))
+	if up == nil || j.a.n.cut[up.name] || up.cut[j.a.n.name] {
+		return nil
+	}
+	return up.server
+}
+
+func (j *job) start() {
+	s, n := j.server(), j.a.n
+	if s.pid != 0 {
+		j.fail(errors.New("a postmaster runs already"))
+		return
+	}
+	if n.badStarts > 0 {
+		n.badStarts--
+		j.after(10*time.Millisecond, time.Second, func() { j.fail(errors.New("could not start")) })
+		return
+	}
+	s.start(j.task.AsPrimary, upstreamName(j.task))
+	pid := s.pid
+	n.w.eng.after(n.w.bounded(30*time.Millisecond, 800*time.Millisecond)+n.slow, func() {
+		// The postmaster goes on by itself, whatever becomes of the agent.
+		if s.pid == pid && !s.stopping {
+			s.started(j.task.AsPrimary)
+			j.done(postgres.Outcome{})
+		} else {
+			j.fail(errors.New("the postmaster ended"))
+		}
+	})
+}
+
+func (j *job) stop() {
+	s, n := j.server(), j.a.n
+	if s.pid == 0 {
+		j.after(time.Millisecond, 10*time.Millisecond, func() { j.done(postgres.Outcome{}) })
+		return
+	}
+	if n.badStops > 0 && j.task.By.IsZero() {
+		n.badStops--
+		j.after(10*time.Millisecond, 2*time.Second, func() { j.fail(errors.New("the server does not stop")) })
+		return
+	}
+	pid := s.pid
+	if j.task.Stop == postgres.StopImmediate {
+		j.after(5*time.Millisecond, 50*time.Millisecond, func() { s.die(); j.done(postgres.Outcome{}) })
+		return
+	}
+	if !j.task.By.IsZero() {
+		n.w.eng.at(j.task.By, func() {
+			if s.pid == pid {
+				s.die()
+				j.done(postgres.Outcome{})
+			}
+		})
+	}
+	lo := time.Millisecond
+	if j.task.Checkpoint {
+		lo = 20 * time.Millisecond
+	}
+	n.w.eng.after(n.w.bounded(lo, 4*lo), func() { j.signalled(pid) })
+}
+
+// signalled is the moment in which the clients end; the rest happens whether the agent lives or not.
+func (j *job) signalled(pid int) {
+	s, n := j.server(), j.a.n
+	if s.pid != pid || j.over {
+		return
+	}
+	if !s.ready {
+		s.die() // a server that starts ends at once
+		j.done(postgres.Outcome{})
+		return
+	}
+	s.stopping = true
+	j.phase(postgres.Phase{Name: postgres.PhaseSignalled})
+	n.w.eng.after(n.w.bounded(20*time.Millisecond, 400*time.Millisecond)+n.slow, func() {
+		if s.pid != pid {
+			j.done(postgres.Outcome{})
+			return
+		}
+		end := s.shutDown()
+		j.phase(postgres.Phase{Name: postgres.PhaseShutDown, LSN: end})
+		n.w.eng.after(n.w.bounded(5*time.Millisecond, 300*time.Millisecond), func() {
+			if s.pid == pid {
+				s.die()
+			}
+			j.done(postgres.Outcome{Clean: true, End: end})
+		})
+	})
+}
+
+func (j *job) promote() {
+	s, n := j.server(), j.a.n
+	pid := s.pid
+	if n.badPromotes > 0 {
+		n.badPromotes--
+		j.after(10*time.Millisecond, 500*time.Millisecond, func() { j.fail(errors.New("could not promote")) })
+		return
+	}
+	j.after(time.Millisecond, 10*time.Millisecond, func() {
+		j.phase(postgres.Phase{Name: postgres.PhaseSignalled})
+		n.w.eng.after(n.w.bounded(10*time.Millisecond, 200*time.Millisecond)+n.slow, func() {
+			switch {
+			case s.pid != pid || !s.inRecovery || s.stopping:
+				j.fail(errors.New("the server ended before it was promoted"))
+			default:
+				// A promotion that was asked for happens, whatever becomes of the agent.
+				s.promote()
+				j.phase(postgres.Phase{Name: postgres.PhaseReady})
+				j.done(postgres.Outcome{})
+			}
+		})
+	})
+}
+
+func (j *job) lineage() {
+	j.after(2*time.Millisecond, 30*time.Millisecond, func() {
+		up := j.source()
+		if up == nil {
+			j.fail(errors.New("no route to the leader"))
+			return
+		}
+		l, err := up.lineage()
+		if err != nil {
+			j.fail(err)
+			return
+		}
+		j.done(postgres.Outcome{Lineage: l})
+	})
+}
+
+func (j *job) recoverLog() {
+	j.after(50*time.Millisecond, 500*time.Millisecond, func() {
+		s := j.server()
+		s.shutDownSingle()
+		j.done(postgres.Outcome{})
+	})
+}
+
+// shutDownSingle is what a single-user run leaves: a log that ends with a shutdown checkpoint.
+func (s *server) shutDownSingle() {
+	if s.pid == 0 && !s.standby {
+		s.checkpoint = s.end()
+		s.log = append(s.log, record{s.tl, s.end() + recordSize, 0})
+		s.state, s.controlTL = postgres.ControlShutDown, s.tl
+	}
+}
+
+func (j *job) rewind() {
+	s, n := j.server(), j.a.n
+	if n.badRewinds > 0 {
+		n.badRewinds--
+		j.after(10*time.Millisecond, 500*time.Millisecond, func() { j.fail(errors.New("pg_rewind failed before it changed anything")) })
+		return
+	}
+	j.after(100*time.Millisecond, 300*time.Millisecond, func() {
+		s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskRewind
+		j.after(100*time.Millisecond, 2*time.Second+n.slow, func() {
+			up := j.source()
+			if up == nil || up.pid == 0 || !up.ready || up.stopping || up.inRecovery {
+				j.fail(errors.New("pg_rewind lost its source"))
+				return
+			}
+			s.copyFrom(up)
+			s.state = postgres.ControlArchiveRecovery
+			j.done(postgres.Outcome{})
+		})
+	})
+}

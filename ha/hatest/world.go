@@ -1,0 +1,226 @@
+package hatest
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/memory"
+	"github.com/tanist-ha/tanist/ha"
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// World is one simulated cluster.
+type World struct {
+	opts  Options
+	eng   engine
+	rng   *rand.Rand
+	store *memory.Store
+	admin *dcs.Client
+	nodes []*node
+
+	config        []byte
+	storeDown     bool
+	faulty        bool // faults happen now
+	lossy         bool // single messages are lost and late
+	pids          int
+	agents        int
+	rows          []ack     // acknowledged rows, in order
+	operatorUntil time.Time // a failover by an operator may lose rows until then
+
+	steps, ops, fenced int
+	instant            time.Time // to count the steps of
+	stepsNow           int
+	counts             map[ha.RuleID]uint64
+	lines              strings.Builder
+	violation          string
+}
+
+// ack is a row that a server acknowledged.
+type ack struct {
+	row  int
+	at   time.Time
+	node *node
+}
+
+// epoch is when every simulated history begins.
+var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func newWorld(o Options) *World {
+	w := &World{opts: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7461_6e69_7374)), counts: map[ha.RuleID]uint64{}}
+	w.eng.now = epoch
+	w.config = []byte(o.Config)
+	w.store = memory.New(memory.Options{Now: func() time.Time { return w.eng.now }, OnChange: w.changed})
+	w.admin = dcs.NewClient(w.store.Backend(), dcs.Options{Scope: "sim"})
+	for i := range o.Nodes {
+		n := &node{w: w, name: string(rune('a' + i)), cut: map[string]bool{}}
+		n.server = &server{n: n, w: w, dir: postgres.DataDirEmpty}
+		n.guard = guard{n: n}
+		w.nodes = append(w.nodes, n)
+	}
+	return w
+}
+
+// parse reads the few dynamic settings that the simulator uses.
+func (w *World) parse(raw []byte) (ha.Settings, error) {
+	c := struct {
+		TTL       float64 `json:"ttl"`
+		LoopWait  float64 `json:"loop_wait"`
+		Retry     float64 `json:"retry_timeout"`
+		Lag       int64   `json:"maximum_lag_on_failover"`
+		StartTime float64 `json:"primary_start_timeout"`
+	}{30, 10, 10, 1 << 20, 300}
+	if err := json.Unmarshal(raw, &c); raw != nil && err != nil {
+		return ha.Settings{}, err
+	}
+	d := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	return ha.Settings{TTL: d(c.TTL), LoopWait: d(c.LoopWait), RetryTimeout: d(c.Retry), MaximumLagOnFailover: c.Lag,
+		PrimaryStartTimeout: d(c.StartTime), PrimaryRaceBackoff: 2 * time.Second, Tags: ha.Tags{FailoverPriority: 1},
+		Postgres: postgres.Settings{UsePgRewind: true, RemoveOnDiverged: true, RemoveOnRewindFailure: true}}, nil
+}
+
+func (w *World) node(name string) *node {
+	for _, n := range w.nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+func (w *World) logf(format string, args ...any) {
+	fmt.Fprintf(&w.lines, "%10.3f ", w.eng.now.Sub(epoch).Seconds())
+	fmt.Fprintf(&w.lines, format, args...)
+	w.lines.WriteByte('\n')
+}
+
+// changed tells every node that can hear it what has changed in the store.
+func (w *World) changed(key string, v dcs.Version) {
+	hint := dcs.Hint{Key: strings.TrimPrefix(key, w.admin.Prefix()), Version: v}
+	for _, n := range w.nodes {
+		a := n.agent
+		if a == nil {
+			continue
+		}
+		w.eng.after(w.bounded(300*time.Microsecond, 8*time.Millisecond), func() { w.hint(a, hint) })
+	}
+}
+
+// hint delivers a change, or, over a cut link, the news after it is mended that the watch was lost.
+func (w *World) hint(a *agent, h dcs.Hint) {
+	if a.n.storeCut || w.storeDown {
+		w.eng.after(w.bounded(300*time.Millisecond, time.Second), func() { w.hint(a, dcs.Hint{}) })
+		return
+	}
+	a.deliver(ha.Hinted{Hint: h})
+}
+
+// scheduleExpiry makes sure that the store looks for ended sessions on time.
+func (w *World) scheduleExpiry() {
+	if t, ok := w.store.NextExpiry(); ok {
+		w.eng.at(t.Add(time.Millisecond), func() { w.store.Tick() })
+	}
+}
+
+// storeFate decides what becomes of a request to the store.
+func (w *World) storeFate(n *node) (memory.Fate, time.Duration) {
+	delay := w.bounded(200*time.Microsecond, 6*time.Millisecond)
+	if n.storeCut || w.storeDown {
+		return memory.RequestLost, delay
+	}
+	if w.lossy {
+		switch w.rng.IntN(40) {
+		case 0:
+			return memory.RequestLost, delay
+		case 1:
+			return memory.ReplyLost, delay
+		case 2:
+			return memory.Served, w.bounded(0, 4*time.Second)
+		case 3:
+			return memory.Refused, delay
+		}
+	}
+	return memory.Served, delay
+}
+
+// poll asks another node's agent.
+func (w *World) poll(a *agent, r ha.Request, name string, lsn postgres.LSN) {
+	there := w.bounded(300*time.Microsecond, 5*time.Millisecond)
+	lost := w.lossy && w.rng.IntN(40) == 0
+	silent := func() {
+		w.eng.at(r.Deadline, func() {
+			a.deliver(ha.PeerAnswered{ID: r.ID, Sent: r.Sent, Answer: ha.PeerAnswer{Name: name, Problem: "timeout"}, LSN: lsn})
+		})
+	}
+	var ask func()
+	ask = func() {
+		to := w.node(name)
+		if to == nil || to.agent == nil {
+			a.deliver(ha.PeerAnswered{ID: r.ID, Sent: r.Sent, Answer: ha.PeerAnswer{Name: name, Problem: "connection refused"}, LSN: lsn})
+			return
+		}
+		if lost || a.n.cut[name] || to.cut[a.n.name] || w.eng.now.Before(to.pausedUntil) {
+			silent()
+			return
+		}
+		answer := to.answer()
+		if lsn != 0 && answer.Position.LSN < lsn && w.eng.now.Before(r.Sent.Add(time.Second)) {
+			w.eng.after(5*time.Millisecond, ask)
+			return
+		}
+		w.eng.after(there, func() { a.deliver(ha.PeerAnswered{ID: r.ID, Sent: r.Sent, Answer: answer, LSN: lsn}) })
+	}
+	w.eng.after(there, ask)
+}
+
+// answer is what GET /patroni would say.
+func (n *node) answer() ha.PeerAnswer {
+	o := n.server.observe()
+	p := ha.PeerAnswer{Name: n.name, Reachable: true, StartID: fmt.Sprintf("%s-%d", n.name, n.agent.id), Role: dcs.RoleReplica, State: dcs.StateRunning}
+	if o.SQL == nil {
+		p.State = dcs.StateStopped
+		return p
+	}
+	p.InRecovery, p.Position = o.SQL.InRecovery, o.SQL.Position()
+	p.Writable = !o.SQL.InRecovery
+	if p.Writable {
+		p.Role = dcs.RolePrimary
+	}
+	return p
+}
+
+// replicate lets the standby n receive, over and over.
+func (w *World) replicate(n *node) {
+	s := n.server
+	if s.pid != 0 && s.ready && s.inRecovery && !s.stopping {
+		up := w.node(s.upstream)
+		if up == nil || n.cut[up.name] || up.cut[n.name] {
+			s.streaming = false
+		} else {
+			s.pull(up.server)
+		}
+	}
+	w.eng.after(w.bounded(5*time.Millisecond, w.opts.ReplicationDelay), func() { w.replicate(n) })
+}
+
+// write lets a client commit a row on every server that takes it.
+func (w *World) write() {
+	for _, n := range w.nodes {
+		if n.server.writable() {
+			row := len(w.rows) + 1
+			n.server.write(row)
+			w.rows = append(w.rows, ack{row, w.eng.now, n})
+		}
+	}
+	w.eng.after(w.bounded(20*time.Millisecond, 300*time.Millisecond), w.write)
+}
+
+// collect keeps the counts of an agent that ends.
+func (w *World) collect(a *agent) {
+	for r, n := range a.machine.Counts() {
+		w.counts[r] += n
+	}
+}
