@@ -3,7 +3,7 @@
 //
 // # The nouns
 //
-// A [Handler] is an http.Handler over one node. It sees the node as an [ha.Asker] and the store as a [Store] of three
+// A [Handler] is an http.Handler over one node. It sees the node as an [ha.Asker] and the store as a [Store] of four
 // methods; whoever embeds a node may mount it in a server of its own.
 //
 // A [Server] is the server that the agent uses. It differs from a plain http.Server in what clients of Patroni rely on:

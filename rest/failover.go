@@ -208,7 +208,12 @@ func (h *Handler) carryOut(w http.ResponseWriter, r *http.Request, before dcs.Cl
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience + lookTimeout + 10*time.Second))
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	return h.await(ctx, before, req)
+	started := h.Node.Now()
+	end := h.await(ctx, before, req)
+	if why := h.whyRefused(started); why != "" && end.code != http.StatusOK {
+		end.text += ": " + why
+	}
+	return end
 }
 
 // putFailover writes the request over the one that was read. A write of unknown fate counts if it is there afterwards.
@@ -249,7 +254,7 @@ func (h *Handler) deleteSwitchover(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := h.storeContext(r.Context())
 	defer cancel()
-	switch err := h.Store.PutFailover(ctx, c.Failover.Version, dcs.Failover{}); {
+	switch err := h.Store.ClearFailover(ctx, c.Failover.Version); {
 	case errors.Is(err, dcs.ErrConflict):
 		page(w, http.StatusConflict, "somebody else changed it meanwhile: look again")
 	case err != nil:

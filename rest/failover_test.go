@@ -130,6 +130,26 @@ func TestHandoverEnds(t *testing.T) {
 	}
 }
 
+// Why the leader has refused is worth more than that it has.
+func TestHandoverTellsWhyItFailed(t *testing.T) {
+	st := primary()
+	node, store := resttest.NewNode(now, st), resttest.NewStore(st.Cluster)
+	store.Written = func(dcs.Cluster) {
+		node.Explanation.Events = []ha.HistoryItem{
+			{At: now.Add(-time.Minute), Rule: "leader.request-odd", Sentence: "an older one"},
+			{At: now.Add(time.Second), Rule: "leader.request-failed", Sentence: "the switchover failed: n2 lacks 96 bytes"},
+			{At: now.Add(2 * time.Second), Rule: "leader.idle", Sentence: "n1 leads"},
+		}
+		store.Change(func(c *dcs.Cluster) { c.Failover = nil })
+	}
+	cfg := testConfig(node, store)
+	cfg.Peers = resttest.Peers{"n2": good}
+	w := ask(newHandler(t, cfg), "POST", "/switchover", `{"leader":"n1"}`)
+	if want := "Switchover failed: the switchover failed: n2 lacks 96 bytes"; w.Code != 503 || w.Body.String() != want {
+		t.Errorf("%d %q, want %q", w.Code, w.Body, want)
+	}
+}
+
 // The client, or the server's end, stops the waiting; the last word is the store's.
 func TestHandoverOfUnknownFate(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -19,9 +19,10 @@ type Store interface {
 	Load(ctx context.Context) (dcs.Cluster, error)
 	// PutConfig writes the dynamic configuration over version prev of it; 0: it must be absent.
 	PutConfig(ctx context.Context, prev dcs.Version, raw []byte) error
-	// PutFailover writes the request f (empty: none) over the one that Load showed as version prev; 0: Load showed none
-	// (the key was absent or empty).
+	// PutFailover writes the request f over the one that Load showed as version prev; 0: Load showed none.
 	PutFailover(ctx context.Context, prev dcs.Version, f dcs.Failover) error
+	// ClearFailover withdraws the request that Load showed as version prev.
+	ClearFailover(ctx context.Context, prev dcs.Version) error
 }
 
 // Config is what a Handler is made of.

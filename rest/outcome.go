@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
@@ -48,6 +49,18 @@ func (h *Handler) await(ctx context.Context, before dcs.Cluster, req handover) r
 		}
 	}
 	return refusal{http.StatusServiceUnavailable, wordsOf(req.action).Name + " status unknown"}
+}
+
+// whyRefused is the sentence with which this node, as the leader, has withdrawn a request since started; "" if it has not,
+// or if the request was sent to a member that does not lead.
+func (h *Handler) whyRefused(started time.Time) string {
+	events := h.Node.Explain().Events
+	for i := len(events) - 1; i >= 0 && !events[i].At.Before(started); i-- {
+		if strings.HasPrefix(string(events[i].Rule), "leader.request-") {
+			return events[i].Sentence
+		}
+	}
+	return ""
 }
 
 // outcome says what became of the request, if c, read after it was written, shows it.

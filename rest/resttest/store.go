@@ -71,9 +71,17 @@ func (s *Store) PutFailover(_ context.Context, prev dcs.Version, f dcs.Failover)
 		}
 		f.Version = c.Version + 1
 		c.Failover = &f
-		if f.Leader == "" && f.Candidate == "" {
-			c.Failover = nil
+		return nil
+	})
+}
+
+// ClearFailover withdraws the request if it still has version prev.
+func (s *Store) ClearFailover(_ context.Context, prev dcs.Version) error {
+	return s.write("failover", func(c *dcs.Cluster) error {
+		if c.Failover == nil || c.Failover.Version != prev {
+			return fmt.Errorf("clear failover: %w", dcs.ErrConflict)
 		}
+		c.Failover = nil
 		return nil
 	})
 }
