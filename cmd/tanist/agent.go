@@ -48,9 +48,8 @@ func runAgent(ctx context.Context, from config.Options, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
-	if os.Geteuid() == 0 {
-		return &hinted{errors.New("PostgreSQL refuses to run as root, and so does its agent"),
-			"start it as the user that owns " + cfg.PostgreSQL.DataDir + ", on most systems postgres"}
+	if err := refuseRoot(os.Geteuid(), cfg.PostgreSQL.DataDir); err != nil {
+		return err
 	}
 	signals, release := catchSignals()
 	defer release()
@@ -69,6 +68,15 @@ func runAgent(ctx context.Context, from config.Options, stderr io.Writer) error 
 		return err
 	}
 	return a.run(ctx, signals)
+}
+
+// refuseRoot says early and clearly what PostgreSQL would say late.
+func refuseRoot(uid int, dataDir string) error {
+	if uid != 0 {
+		return nil
+	}
+	return &hinted{errors.New("PostgreSQL refuses to run as root, and so does its agent"),
+		"start it as the user that owns " + dataDir + ", on most systems postgres"}
 }
 
 // assemble makes the parts, in the order in which they need each other. Nothing here waits for other machines.

@@ -8,19 +8,14 @@ import (
 	"syscall"
 )
 
-// runAsInit runs the agent as a child of this process, which is the first of its container: it passes signals on, reaps
+// runAsInit runs program, the agent, as a child of this process, which is the first of its container: it passes signals on, reaps
 // whatever processes are left to it, and ends with the agent and its exit code. (The agent itself cannot reap what others
 // left: it would take away the exit codes of its own children.)
-func runAsInit(args []string) int {
+func runAsInit(program string, args []string) int {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT,
 		syscall.SIGUSR1, syscall.SIGUSR2)
-	self, err := os.Executable()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "tanist: find the own program:", err)
-		return 1
-	}
-	agent, err := syscall.ForkExec(self, args, &syscall.ProcAttr{
+	agent, err := syscall.ForkExec(program, args, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2},
 	})
 	if err != nil {

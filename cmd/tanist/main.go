@@ -13,7 +13,11 @@ import (
 
 func main() {
 	if os.Getpid() == 1 { // in a container: somebody must reap the processes that nobody waits for
-		os.Exit(runAsInit(os.Args))
+		self, err := os.Executable()
+		if err != nil {
+			self = "/proc/self/exe" // works, but tools show it by that name
+		}
+		os.Exit(runAsInit(self, os.Args))
 	}
 	err := rootCommand(os.Stdout, os.Stderr, os.Environ()).ExecuteContext(context.Background())
 	if err != nil {
