@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -93,7 +94,8 @@ func parseEndpoint(text string, secureByDefault bool) (address, error) {
 	if err != nil {
 		host, port = strings.Trim(a.hostport, "[]"), defaultPort
 	}
-	if host == "" || port == "" || strings.ContainsAny(host, "/ ,") || strings.Count(host, ":") == 1 {
+	_, notIP := netip.ParseAddr(host)
+	if host == "" || port == "" || strings.ContainsAny(host, "/ ,") || strings.Contains(host, ":") && notIP != nil {
 		return bad("no host and port in it")
 	}
 	a.hostport = net.JoinHostPort(host, port)

@@ -23,6 +23,7 @@ type endpoint struct {
 // pool holds the endpoints in the order in which they should be asked: the one in use first.
 type pool struct {
 	logger *slog.Logger
+	size   int
 	wg     sync.WaitGroup // of the goroutines that wait for connections
 
 	mu     sync.Mutex
@@ -32,7 +33,7 @@ type pool struct {
 }
 
 func newPool(cfg Config) (*pool, error) {
-	p := &pool{logger: cfg.Logger, silent: map[*endpoint]chan struct{}{}}
+	p := &pool{logger: cfg.Logger, size: len(cfg.Endpoints), silent: map[*endpoint]chan struct{}{}}
 	for _, text := range cfg.Endpoints {
 		a, err := parseEndpoint(text, cfg.TLS != nil)
 		if err != nil {
@@ -60,8 +61,6 @@ func (p *pool) close() error {
 	p.wg.Wait()
 	return errors.Join(errs...)
 }
-
-func (p *pool) size() int { return len(p.order) } // the slice changes its order, never its length
 
 // prefer makes ep the endpoint in use.
 func (p *pool) prefer(ep *endpoint) {

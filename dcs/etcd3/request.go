@@ -117,15 +117,15 @@ func once[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error) 
 }
 
 // errSilent ends the wait for the answer to a write.
-var errSilent = errors.New("no answer in a third of the time left")
+var errSilent = errors.New("no answer in time")
 
 // window bounds the wait for the answer to a write: where there is another endpoint to ask what became of it, to a third of the
-// time left, though never below patience.
+// time left, though between patience and longestSilence.
 func (b *Backend) window(ctx context.Context) (context.Context, context.CancelFunc) {
-	if b.pool.size() == 1 {
+	if b.pool.size == 1 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, max(third(ctx), patience), errSilent)
+	return context.WithTimeoutCause(ctx, min(max(third(ctx), patience), longestSilence), errSilent)
 }
 
 // asking says whether an endpoint is being asked at this moment.

@@ -12,6 +12,8 @@ import (
 const (
 	// patience is how long an endpoint may be silent before another one is asked as well, if a third of the time left is not less.
 	patience = time.Second
+	// longestSilence is how long a write waits for its answer at most, where another endpoint can tell what became of it.
+	longestSilence = 5 * time.Second
 	// firstPause and longestPause lie between rounds in which every endpoint has failed.
 	firstPause   = 100 * time.Millisecond
 	longestPause = 500 * time.Millisecond
@@ -122,7 +124,7 @@ func (t *tour) won(ep *endpoint) {
 func (t *tour) left() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.open+len(t.failed) < t.pool.size()
+	return t.open+len(t.failed) < t.pool.size
 }
 
 // pause returns a channel that fires when the next round may begin.

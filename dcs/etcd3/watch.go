@@ -94,7 +94,7 @@ func (b *Backend) watchOn(ctx context.Context, ep *endpoint, prefix string) (*st
 	silent := b.pool.silence(ep)
 	patient := third(ctx)
 	ctx, end := context.WithCancel(ctx)
-	if b.pool.size() > 1 {
+	if b.pool.size > 1 {
 		giveUp := time.AfterFunc(min(patience, patient), end)
 		defer giveUp.Stop()
 	}

@@ -274,5 +274,5 @@ func tail(t testing.TB, file string) {
 	if err != nil {
 		return
 	}
-	t.Logf("end of %s:\n%s", filepath.Base(file), raw[max(0, len(raw)-3000):])
+	t.Logf("end of %s:\n%s", filepath.Base(file), raw[max(0, len(raw)-1000):])
 }
