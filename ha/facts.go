@@ -126,7 +126,11 @@ func (v *View) upstream() *postgres.Upstream {
 			return v.upstreamOf(m)
 		}
 	}
-	return v.upstreamOf(v.leaderMember())
+	u := v.upstreamOf(v.leaderMember())
+	if u != nil {
+		u.Primary = true
+	}
+	return u
 }
 
 func (v *View) upstreamOf(m *dcs.Member) *postgres.Upstream {

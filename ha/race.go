@@ -36,9 +36,21 @@ func (v *View) race(now, since time.Time, self postgres.Position) race {
 		}
 	}
 	if l := v.Vacancy.Last; l != nil && l.Name != v.Self.Name && l.Data.APIURL != "" && findMember(c, l.Name) == nil {
-		v.hear(&r, now, since, l, v.Vacancy.Since.Add(absentPatience), self)
+		v.hear(&r, now, since, l, v.patience(now, l.Name), self)
 	}
 	return r
+}
+
+// patience is until when the answer of an absent member is waited for. One that has answered since the vacancy lives, and is heard out.
+func (v *View) patience(now time.Time, name string) time.Time {
+	p := v.Peers[name]
+	switch {
+	case p.Answer.Reachable && !p.AskedAt.Before(v.Vacancy.Since):
+		return time.Time{}
+	case p.Asking != 0:
+		return p.Sent.Add(absentPatience)
+	}
+	return now.Add(absentPatience)
 }
 
 // hear weighs one member's answer; patience, if set, ends the wait for it.

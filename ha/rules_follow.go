@@ -49,8 +49,8 @@ func followLeaderUnready(now time.Time, v *View) Verdict {
 		return rest("the leader key names %q, which has no member key, and has no session: it never expires; delete the key /leader of this cluster", l.Name)
 	case m == nil:
 		return rest("the leader %s has no member key", l.Name)
-	case v.running():
-		return pass("the server runs")
+	case v.running() && !v.repointed():
+		return pass("the server runs, and streams from the right member")
 	case !runsAsPrimary(m) || m.Data.State != dcs.StateRunning || m.Data.Role == dcs.RolePromoted:
 		return rest("waiting for the leader %s to run as primary", l.Name)
 	}
@@ -73,10 +73,19 @@ func followRecover(now time.Time, v *View) Verdict {
 // lineageWanted says whether our log has to be compared with the leader's before the next step.
 func (v *View) lineageWanted(now time.Time) bool {
 	if v.running() {
+		if v.repointed() {
+			return v.verdict().Divergence == postgres.DivergenceUnknown
+		}
 		silent := v.Local.NotStreaming
 		return v.standby() && !silent.IsZero() && now.Sub(silent) >= notStreamingPatience && now.Sub(v.Rejoin.At) >= v.Settings.LoopWait
 	}
 	return v.Rejoin.Lineage == nil || v.verdict().Divergence == postgres.DivergenceUnknown
+}
+
+// repointed says whether a running standby has to be pointed at another server than it was.
+func (v *View) repointed() bool {
+	u := v.upstream()
+	return v.standby() && u != nil && !(v.Local.UpstreamSet && reflect.DeepEqual(u, v.Local.Upstream))
 }
 
 // verdict judges our log against the leader's, as far as known.
@@ -201,8 +210,10 @@ func followUpstream(now time.Time, v *View) Verdict {
 	switch {
 	case u == nil:
 		return rest("the leader publishes no address to stream from")
-	case v.Local.UpstreamSet && reflect.DeepEqual(u, v.Local.Upstream):
+	case !v.repointed():
 		return pass("it streams from the right member")
+	case v.verdict().Divergence != postgres.DivergenceNone:
+		return rest("not following %s before our log was compared with the leader's: %s", u.Name, v.verdict().Reason)
 	case v.primary():
 		return rest("a primary is being demoted")
 	}

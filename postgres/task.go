@@ -54,6 +54,9 @@ type Upstream struct {
 	Host string
 	Port int
 	Slot string // physical slot on it that is ours, "" for none
+	// Primary: stream from it only while it is a primary (target_session_attrs=primary). A former leader that came back as a
+	// standby may be on another branch of the same number, and the node that still points at it need not know.
+	Primary bool `json:",omitempty"`
 }
 
 // StopMode is where the stop ladder begins.

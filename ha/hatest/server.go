@@ -24,17 +24,18 @@ type server struct {
 	w *World
 
 	// What a restart finds.
-	dir        postgres.DataDir
-	unfinished postgres.TaskKind
-	sysid      string
-	log        []record
-	history    postgres.History
-	tl         postgres.Timeline
-	state      postgres.ControlState
-	checkpoint postgres.LSN // start of the last shutdown checkpoint
-	controlTL  postgres.Timeline
-	standby    bool // standby.signal
-	upstream   string
+	dir         postgres.DataDir
+	unfinished  postgres.TaskKind
+	sysid       string
+	log         []record
+	history     postgres.History
+	tl          postgres.Timeline
+	state       postgres.ControlState
+	checkpoint  postgres.LSN // start of the last shutdown checkpoint
+	controlTL   postgres.Timeline
+	standby     bool // standby.signal
+	upstream    string
+	onlyPrimary bool // target_session_attrs=primary
 
 	// The running postmaster.
 	pid        int
@@ -104,10 +105,11 @@ func (s *server) observe() postgres.Observation {
 }
 
 // start begins a postmaster; it lets clients in later.
-func (s *server) start(asPrimary bool, upstream string) {
+func (s *server) start(asPrimary bool, up *postgres.Upstream) {
 	s.w.pids++
 	s.pid, s.ready, s.stopping, s.streaming, s.closed = s.w.pids, false, false, false, false
-	s.standby, s.inRecovery, s.upstream = !asPrimary, true, upstream
+	s.standby, s.inRecovery = !asPrimary, true
+	s.follow(up)
 	if !asPrimary && (s.state == postgres.ControlInProduction || s.state == postgres.ControlShutDown) {
 		s.state = postgres.ControlArchiveRecovery
 	}
@@ -157,6 +159,9 @@ func (s *server) promote() {
 // pull copies what the upstream has, as a WAL receiver does, if the two logs fit.
 func (s *server) pull(up *server) {
 	s.streaming = false
+	if s.onlyPrimary && up.inRecovery {
+		return
+	}
 	if up.pid == 0 || up.dir != postgres.DataDirReady || (!up.ready && !up.stopping) || up.sysid != s.sysid {
 		return
 	}
@@ -230,4 +235,12 @@ func (s *server) bootstrap() {
 // bounded is a duration between two bounds.
 func (w *World) bounded(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)+1))
+}
+
+// follow points the server at another.
+func (s *server) follow(up *postgres.Upstream) {
+	s.upstream, s.onlyPrimary, s.streaming = "", false, false
+	if up != nil {
+		s.upstream, s.onlyPrimary = up.Host, up.Primary
+	}
 }

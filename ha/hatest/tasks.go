@@ -36,7 +36,7 @@ func (a *agent) run(r ha.Request, t postgres.Task) {
 		j.promote()
 	case postgres.TaskFollow:
 		j.after(5*time.Millisecond, 50*time.Millisecond, func() {
-			j.server().upstream, j.server().streaming = upstreamName(t), false
+			j.server().follow(t.Upstream)
 			j.done(postgres.Outcome{})
 		})
 	case postgres.TaskLineage:
@@ -142,7 +142,7 @@ func (j *job) start() {
 		j.after(10*time.Millisecond, time.Second, func() { j.fail(errors.New("could not start")) })
 		return
 	}
-	s.start(j.task.AsPrimary, upstreamName(j.task))
+	s.start(j.task.AsPrimary, j.task.Upstream)
 	pid := s.pid
 	n.w.eng.after(n.w.bounded(30*time.Millisecond, 800*time.Millisecond)+n.slow, func() {
 		// The postmaster goes on by itself, whatever becomes of the agent.
