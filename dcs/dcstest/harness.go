@@ -48,7 +48,7 @@ func Run(t *testing.T, h Harness) {
 	if h.Patience == 0 {
 		h.Patience = 30 * time.Second
 	}
-	for _, group := range [][]test{keyTests, txnTests, sessionTests, watchTests, contextTests, raceTests, faultTests} {
+	for _, group := range [][]test{keyTests, txnTests, sessionTests, watchTests, contextTests, raceTests, clientTests, faultTests} {
 		for _, tt := range group {
 			t.Run(tt.name, func(t *testing.T) { h.run(t, tt) })
 		}
@@ -179,7 +179,7 @@ func (s *suite) await(t testing.TB, b dcs.Backend, what string, done func(dcs.Sn
 			}
 			if done(snap) {
 				cancel()
-				drain(hints)
+				s.ends(t, hints)
 				return
 			}
 			_, open = <-hints
@@ -194,12 +194,6 @@ func (s *suite) await(t testing.TB, b dcs.Backend, what string, done func(dcs.Sn
 func (s *suite) awaitGone(t testing.TB, b dcs.Backend, name string) {
 	t.Helper()
 	s.await(t, b, name+" is gone", func(snap dcs.Snapshot) bool { return find(snap, s.key(name)) == nil })
-}
-
-// drain reads hints until the watch is over, which its context must have asked for.
-func drain(hints <-chan dcs.Hint) {
-	for range hints {
-	}
 }
 
 func find(snap dcs.Snapshot, key string) *dcs.Entry {

@@ -39,8 +39,10 @@ func testOneWinner(t *testing.T, s *suite) {
 		var wins atomic.Int32
 		var winner atomic.Int32
 		var wg sync.WaitGroup
+		start := make(chan struct{})
 		for i := range racers {
 			wg.Go(func() {
+				<-start
 				_, err := handles[i].Apply(s.ctx, dcs.Txn{
 					If: []dcs.Cond{{Key: s.key(key), Absent: true}},
 					Do: []dcs.Write{{Key: s.key(key), Value: fmt.Append(nil, i), Session: sessions[i]}},
@@ -54,6 +56,7 @@ func testOneWinner(t *testing.T, s *suite) {
 				}
 			})
 		}
+		close(start)
 		wg.Wait()
 		e := s.get(t, handles[0], key)
 		if wins.Load() != 1 || e == nil || string(e.Value) != fmt.Sprint(winner.Load()) {
