@@ -17,6 +17,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/ha"
 	"github.com/tanist-ha/tanist/internal/overview"
+	"github.com/tanist-ha/tanist/internal/table"
 )
 
 // answerTimeout bounds the wait for one member. They are asked all at once.
@@ -30,7 +31,7 @@ type explained struct {
 }
 
 func (a *app) explainCommand() *cobra.Command {
-	format, events := formatPretty, 5
+	format, events := table.Pretty, 5
 	cmd := &cobra.Command{
 		Use:   "explain [OPTIONS] [CLUSTER] [MEMBER]...",
 		Short: "Say why each member does what it does",
@@ -38,13 +39,13 @@ func (a *app) explainCommand() *cobra.Command {
 			"why, what is waited for and until when, and the last changes. It answers \"why is this member not the leader?\" and\n" +
 			"\"why did it fail over?\".",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if format != formatPretty && format != formatJSON {
+			if format != table.Pretty && format != table.JSON {
 				return &usageError{cmd, fmt.Errorf("invalid value for --format: %q is not one of pretty, json", format)}
 			}
 			return a.explain(cmd.Context(), args, format, events)
 		},
 	}
-	cmd.Flags().StringVarP(&format, "format", "f", formatPretty, "pretty or json")
+	cmd.Flags().StringVarP(&format, "format", "f", table.Pretty, "pretty or json")
 	cmd.Flags().IntVarP(&events, "events", "n", 5, "how many of the last changes to show")
 	return cmd
 }
@@ -66,7 +67,7 @@ func (a *app) explain(ctx context.Context, args []string, format string, events 
 	if err != nil {
 		return err
 	}
-	if format == formatJSON {
+	if format == table.JSON {
 		return printExplanationsJSON(a.out, answers)
 	}
 	for i, e := range answers {
@@ -144,7 +145,7 @@ func askOne(ctx context.Context, client requester, m dcs.Member) (e ha.Explanati
 
 // print writes the answer as a short report.
 func (e explained) print(w io.Writer, events int) {
-	name := fmt.Sprintf("%s (%s, %s)", e.member.Name, title(e.member.Role), e.member.State)
+	name := fmt.Sprintf("%s (%s, %s)", e.member.Name, table.Title(e.member.Role), e.member.State)
 	if e.problem != "" {
 		fmt.Fprintf(w, "%s: %s\n", name, e.problem)
 		return

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/internal/overview"
+	"github.com/tanist-ha/tanist/internal/table"
 )
 
 // watchFlags are -W and -w of the commands that can repeat themselves.
@@ -37,12 +38,12 @@ func (f *watchFlags) interval() time.Duration {
 func (a *app) listCommand() *cobra.Command {
 	var watch watchFlags
 	var extended, timestamp bool
-	format := formatPretty
+	format := table.Pretty
 	cmd := &cobra.Command{
 		Use:   "list [OPTIONS] [CLUSTER]...",
 		Short: "List the members of clusters",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !slices.Contains([]string{formatPretty, formatTSV, formatJSON, formatYAML, formatYML}, format) {
+			if !slices.Contains([]string{table.Pretty, table.TSV, table.JSON, table.YAML, table.YML}, format) {
 				return &usageError{cmd, fmt.Errorf("invalid value for --format: %q is not one of pretty, tsv, json, yaml, yml", format)}
 			}
 			return a.repeat(cmd.Context(), watch.interval(), func() error {
@@ -56,7 +57,7 @@ func (a *app) listCommand() *cobra.Command {
 	watch.add(cmd)
 	cmd.Flags().BoolVarP(&extended, "extended", "e", false, "show every column")
 	cmd.Flags().BoolVarP(&timestamp, "timestamp", "t", false, "print the time")
-	cmd.Flags().StringVarP(&format, "format", "f", formatPretty, "pretty, tsv, json, yaml or yml")
+	cmd.Flags().StringVarP(&format, "format", "f", table.Pretty, "pretty, tsv, json, yaml or yml")
 	return cmd
 }
 
@@ -67,7 +68,7 @@ func (a *app) topologyCommand() *cobra.Command {
 		Short: "Draw who replicates from whom",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.repeat(cmd.Context(), watch.interval(), func() error {
-				return a.printClusters(cmd.Context(), args, formatTopology, false)
+				return a.printClusters(cmd.Context(), args, table.Topology, false)
 			})
 		},
 	}
@@ -122,10 +123,10 @@ func (a *app) printClusters(ctx context.Context, scopes []string, format string,
 // printCluster writes the table and, for people, what stands below it.
 func (a *app) printCluster(scope string, c dcs.Cluster, format string, extended bool) error {
 	shown := overview.Of(scope, c)
-	if err := membersTable(shown, systemIDText(c.Initialize), format, extended).print(a.out, format); err != nil {
+	if err := table.Members(shown, table.SystemID(c.Initialize), format, extended).Print(a.out, format); err != nil {
 		return err
 	}
-	if !forPeople(format) {
+	if !table.ForPeople(format) {
 		return nil
 	}
 	if shown.Pause {

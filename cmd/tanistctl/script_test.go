@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,6 +20,8 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/memory"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write what the scripts compare with anew")
 
 // The scripts in testdata/script run the tool in this process, on a store in memory and members that answer as the script
 // says. Commands of their own (a VALUE or BODY may be @FILE):
@@ -42,7 +45,7 @@ func TestScripts(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
-		UpdateScripts: *rewrite,
+		UpdateScripts: *rewrite, // flag -rewrite
 		Setup: func(env *testscript.Env) error {
 			w := newWorld()
 			env.Defer(w.close)

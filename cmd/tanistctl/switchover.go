@@ -12,6 +12,7 @@ import (
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/internal/overview"
+	"github.com/tanist-ha/tanist/internal/table"
 )
 
 // change is a switchover (From is set) or a failover that was asked for.
@@ -75,7 +76,7 @@ func (a *app) change(ctx context.Context, args []string, c change) error {
 		return err
 	}
 	fmt.Fprintln(a.out, "Current cluster topology")
-	if err := a.printCluster(scope, cluster, formatPretty, false); err != nil {
+	if err := a.printCluster(scope, cluster, table.Pretty, false); err != nil {
 		return err
 	}
 	if err := a.settleLeader(ctx, &c, cluster); err != nil {
@@ -285,10 +286,10 @@ func (a *app) request(ctx context.Context, c change, cluster dcs.Cluster, when *
 			return err
 		}
 	default:
-		fmt.Fprintf(a.out, "%s failed, details: %d, %s\n", title(c.action), status, answer)
+		fmt.Fprintf(a.out, "%s failed, details: %d, %s\n", table.Title(c.action), status, answer)
 		return nil // patronictl's exit code is 0 here, and scripts rely on it
 	}
-	return a.printCluster(c.scope, cluster, formatPretty, false)
+	return a.printCluster(c.scope, cluster, table.Pretty, false)
 }
 
 func (a *app) post(ctx context.Context, cluster dcs.Cluster, c change, body map[string]any) (int, []byte, error) {

@@ -1,4 +1,4 @@
-package main
+package table
 
 import (
 	"flag"
@@ -64,12 +64,12 @@ func scheduled() *dcs.Failover {
 	return &dcs.Failover{Leader: "n1", Candidate: "n2", ScheduledAt: &at}
 }
 
-func TestMembersTable(t *testing.T) {
+func TestMembers(t *testing.T) {
 	for name, c := range clusters() {
-		for _, format := range []string{formatPretty, formatTopology, formatTSV, formatJSON, formatYAML} {
+		for _, format := range []string{Pretty, Topology, TSV, JSON, YAML} {
 			t.Run(name+"/"+format, func(t *testing.T) {
 				var b strings.Builder
-				if err := membersTable(overview.Of("demo", c), systemIDText(c.Initialize), format, false).print(&b, format); err != nil {
+				if err := Members(overview.Of("demo", c), SystemID(c.Initialize), format, false).Print(&b, format); err != nil {
 					t.Fatal(err)
 				}
 				golden(t, name+"."+format, b.String())
@@ -79,7 +79,7 @@ func TestMembersTable(t *testing.T) {
 }
 
 func TestExtendedShowsEveryColumn(t *testing.T) {
-	c := membersTable(overview.Of("demo", clusters()["simple"]), "1", formatPretty, true)
+	c := Members(overview.Of("demo", clusters()["simple"]), "1", Pretty, true)
 	if diff := cmp.Diff(optional, c.columns[len(c.columns)-len(optional):]); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}

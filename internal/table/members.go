@@ -1,4 +1,4 @@
-package main
+package table
 
 import (
 	"encoding/json"
@@ -18,18 +18,18 @@ const longestReason = 50
 // optional are the columns that appear only if some member has something to say in them, or with --extended.
 var optional = []string{"Pending restart", "Pending restart reason", "Scheduled restart", "Tags"}
 
-// membersTable is the table of list (pretty and formats for programs) and topology.
-func membersTable(c overview.Cluster, systemID, format string, extended bool) table {
-	t := table{
+// Members is the table of list (pretty and formats for programs) and topology.
+func Members(c overview.Cluster, systemID, format string, extended bool) Table {
+	t := Table{
 		title:   fmt.Sprintf(" Cluster: %s (%s) ", c.Scope, systemID),
 		columns: []string{"Cluster", "Member", "Host", "Role", "State", "TL", "Receive LSN", "Receive Lag", "Replay LSN", "Replay Lag"},
 		right:   map[string]bool{"TL": true, "Receive LSN": true, "Replay LSN": true, "Lag": true},
 	}
 	members := c.Members
-	if format == formatTopology {
+	if format == Topology {
 		members = topologyOrder(members)
 	}
-	if forPeople(format) {
+	if ForPeople(format) {
 		t.hidden = 1
 		for i, name := range t.columns {
 			if name == "Receive Lag" || name == "Replay Lag" {
@@ -46,7 +46,7 @@ func membersTable(c overview.Cluster, systemID, format string, extended bool) ta
 	t.columns = append(t.columns, shown...)
 	withPort := portsDiffer(members)
 	for _, m := range members {
-		row := []any{c.Scope, m.Name, hostCell(m, withPort), title(m.Role), m.State, timelineCell(m.Timeline)}
+		row := []any{c.Scope, m.Name, hostCell(m, withPort), Title(m.Role), m.State, timelineCell(m.Timeline)}
 		row = append(row, positionCells(m)...)
 		for _, column := range shown {
 			row = append(row, cellOrBlank(m, column, format))
@@ -56,8 +56,8 @@ func membersTable(c overview.Cluster, systemID, format string, extended bool) ta
 	return t
 }
 
-// systemIDText is how the state of the initialize key is shown.
-func systemIDText(i *dcs.Initialize) string {
+// SystemID is how the state of the initialize key is shown.
+func SystemID(i *dcs.Initialize) string {
 	switch {
 	case i == nil:
 		return "uninitialized"
@@ -89,8 +89,8 @@ func hostCell(m overview.Member, withPort bool) string {
 	return m.Host
 }
 
-// title writes a role as people read it: "sync_standby" is "Sync Standby".
-func title(role string) string {
+// Title writes a role as people read it: "sync_standby" is "Sync Standby".
+func Title(role string) string {
 	words := strings.Split(role, "_")
 	for i, w := range words {
 		if w != "" {
@@ -151,7 +151,7 @@ func optionalCell(m overview.Member, column, format string) string {
 			return "*"
 		}
 	case "Pending restart reason":
-		return pendingReason(m.PendingRestartReason, forPeople(format))
+		return pendingReason(m.PendingRestartReason, ForPeople(format))
 	case "Scheduled restart":
 		return scheduledRestart(m.ScheduledRestart)
 	case "Tags":

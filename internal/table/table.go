@@ -1,4 +1,5 @@
-package main
+// Package table prints what a cluster looks like, as patronictl does: boxes for people, and formats for programs.
+package table
 
 import (
 	"bytes"
@@ -11,21 +12,21 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The output formats of -f; formatTopology is what the command topology uses.
+// The output formats. Topology is a box, too, with members below those they replicate from.
 const (
-	formatPretty   = "pretty"
-	formatTSV      = "tsv"
-	formatJSON     = "json"
-	formatYAML     = "yaml"
-	formatYML      = "yml"
-	formatTopology = "topology"
+	Pretty   = "pretty"
+	TSV      = "tsv"
+	JSON     = "json"
+	YAML     = "yaml"
+	YML      = "yml"
+	Topology = "topology"
 )
 
-// forPeople says whether a format is read by people, who also get notices below the table.
-func forPeople(format string) bool { return format == formatPretty || format == formatTopology }
+// ForPeople says whether a format is read by people, who also get notices below the table.
+func ForPeople(format string) bool { return format == Pretty || format == Topology }
 
-// table is what a command prints. A cell is a string, a number, or a map of tags; an empty cell is "".
-type table struct {
+// Table is what a command prints. A cell is a string, a number, or a map of tags; an empty cell is "".
+type Table struct {
 	title   string // stands in the upper border
 	columns []string
 	right   map[string]bool // columns aligned to the right
@@ -34,20 +35,20 @@ type table struct {
 	hidden int
 }
 
-// print writes t in one of the formats.
-func (t table) print(w io.Writer, format string) error {
+// Print writes t in one of the formats.
+func (t Table) Print(w io.Writer, format string) error {
 	switch format {
-	case formatJSON:
+	case JSON:
 		return t.printJSON(w)
-	case formatYAML, formatYML:
+	case YAML, YML:
 		return t.printYAML(w)
-	case formatTSV:
+	case TSV:
 		return t.printTSV(w)
 	}
 	return t.printBox(w, format)
 }
 
-func (t table) printTSV(w io.Writer) error {
+func (t Table) printTSV(w io.Writer) error {
 	lines := []string{strings.Join(t.columns, "\t")}
 	for _, row := range t.rows {
 		cells := make([]string, len(row))
@@ -65,7 +66,7 @@ func (t table) printTSV(w io.Writer) error {
 }
 
 // printJSON writes one line, an array of objects whose keys keep the order of the columns. Empty cells are left out.
-func (t table) printJSON(w io.Writer) error {
+func (t Table) printJSON(w io.Writer) error {
 	var b bytes.Buffer
 	b.WriteByte('[')
 	for i, row := range t.rows {
@@ -97,7 +98,7 @@ func (t table) printJSON(w io.Writer) error {
 	return err
 }
 
-func (t table) printYAML(w io.Writer) error {
+func (t Table) printYAML(w io.Writer) error {
 	rows := make([]map[string]any, 0, len(t.rows))
 	for _, row := range t.rows {
 		fields := map[string]any{}
@@ -117,7 +118,7 @@ func (t table) printYAML(w io.Writer) error {
 }
 
 // printBox draws the table for people. A cell of several lines puts a rule under each row.
-func (t table) printBox(w io.Writer, format string) error {
+func (t Table) printBox(w io.Writer, format string) error {
 	columns := t.columns[t.hidden:]
 	cells := make([][][]string, len(t.rows))
 	widths := make([]int, len(columns))
@@ -127,7 +128,7 @@ func (t table) printBox(w io.Writer, format string) error {
 	ruled := false
 	for i, row := range t.rows {
 		for j, c := range row[t.hidden:] {
-			text, err := cellText(c, format != formatPretty)
+			text, err := cellText(c, format != Pretty)
 			if err != nil {
 				return err
 			}
@@ -163,7 +164,7 @@ func (t table) printBox(w io.Writer, format string) error {
 }
 
 // writeRow writes one row, which is as many lines high as its highest cell.
-func (t table) writeRow(b *strings.Builder, row [][]string, widths []int) {
+func (t Table) writeRow(b *strings.Builder, row [][]string, widths []int) {
 	height := 0
 	for _, cell := range row {
 		height = max(height, len(cell))
