@@ -31,7 +31,7 @@ type explained struct {
 }
 
 func (a *app) explainCommand() *cobra.Command {
-	format, events := table.Pretty, 5
+	format, show := table.Pretty, shown{}
 	cmd := &cobra.Command{
 		Use:   "explain [OPTIONS] [CLUSTER] [MEMBER]...",
 		Short: "Say why each member does what it does",
@@ -42,15 +42,22 @@ func (a *app) explainCommand() *cobra.Command {
 			if format != table.Pretty && format != table.JSON {
 				return &usageError{cmd, fmt.Errorf("invalid value for --format: %q is not one of pretty, json", format)}
 			}
-			return a.explain(cmd.Context(), args, format, events)
+			return a.explain(cmd.Context(), args, format, show)
 		},
 	}
 	cmd.Flags().StringVarP(&format, "format", "f", table.Pretty, "pretty or json")
-	cmd.Flags().IntVarP(&events, "events", "n", 5, "how many of the last changes to show")
+	cmd.Flags().IntVarP(&show.events, "events", "n", 5, "how many of the last changes to show")
+	cmd.Flags().BoolVarP(&show.all, "all", "a", false, "show every rule that was passed over, not only those of the situation")
 	return cmd
 }
 
-func (a *app) explain(ctx context.Context, args []string, format string, events int) error {
+// shown is how much of an explanation people want to see.
+type shown struct {
+	events int
+	all    bool
+}
+
+func (a *app) explain(ctx context.Context, args []string, format string, show shown) error {
 	scope, err := a.scope(args)
 	if err != nil {
 		return err
@@ -70,13 +77,16 @@ func (a *app) explain(ctx context.Context, args []string, format string, events 
 	if format == table.JSON {
 		return printExplanationsJSON(a.out, answers)
 	}
+	notices := a.notices(c)
 	for i, e := range answers {
 		if i > 0 {
 			fmt.Fprintln(a.out)
 		}
-		e.print(a.out, events)
+		// What concerns the cluster is said once, below.
+		e.answer.Notices = slices.DeleteFunc(e.answer.Notices, func(n string) bool { return slices.Contains(notices, n) })
+		e.print(a.out, show)
 	}
-	for _, n := range a.notices(c) {
+	for _, n := range notices {
 		fmt.Fprintln(a.out, "\nNotice: "+n)
 	}
 	if slices.ContainsFunc(answers, func(e explained) bool { return e.problem == "" }) {
@@ -144,7 +154,7 @@ func askOne(ctx context.Context, client requester, m dcs.Member) (e ha.Explanati
 }
 
 // print writes the answer as a short report.
-func (e explained) print(w io.Writer, events int) {
+func (e explained) print(w io.Writer, show shown) {
 	name := fmt.Sprintf("%s (%s, %s)", e.member.Name, table.Title(e.member.Role), e.member.State)
 	if e.problem != "" {
 		fmt.Fprintf(w, "%s: %s\n", name, e.problem)
@@ -160,17 +170,8 @@ func (e explained) print(w io.Writer, events int) {
 		fmt.Fprintf(w, "  waits until %s (%s)\n", x.Until.Format(time.RFC3339), left)
 	}
 	fmt.Fprintf(w, "  fence: %s\n", x.Fence)
-	if len(x.Passed) > 0 {
-		fmt.Fprintln(w, "  passed over:")
-		width := 0
-		for _, p := range x.Passed {
-			width = max(width, len(p.Rule))
-		}
-		for _, p := range x.Passed {
-			fmt.Fprintf(w, "    %-*s  %s\n", width, p.Rule, p.Why)
-		}
-	}
-	if n := min(events, len(x.Events)); n > 0 {
+	printPassed(w, x, show.all)
+	if n := min(show.events, len(x.Events)); n > 0 {
 		fmt.Fprintln(w, "  last changes:")
 		for _, ev := range x.Events[len(x.Events)-n:] {
 			fmt.Fprintf(w, "    %s  %s: %s\n", ev.At.Format("2006-01-02 15:04:05.000Z07:00"), ev.Rule, ev.Sentence)
@@ -178,6 +179,26 @@ func (e explained) print(w io.Writer, events int) {
 	}
 	for _, n := range x.Notices {
 		fmt.Fprintf(w, "  notice: %s\n", strings.ReplaceAll(n, "\n", " "))
+	}
+}
+
+// printPassed lists rules that were passed over. Unless all are asked for, these are the ones of the section that decided,
+// and the situations that the member is not in.
+func printPassed(w io.Writer, x ha.Explanation, all bool) {
+	section, _, _ := strings.Cut(string(x.Rule), ".")
+	var passed []ha.Skipped
+	width := 0
+	for _, p := range x.Passed {
+		if all || strings.HasPrefix(string(p.Rule), section+".") || strings.HasSuffix(string(p.Rule), ".*") {
+			passed = append(passed, p)
+			width = max(width, len(p.Rule))
+		}
+	}
+	if len(passed) > 0 {
+		fmt.Fprintln(w, "  passed over:")
+	}
+	for _, p := range passed {
+		fmt.Fprintf(w, "    %-*s  %s\n", width, p.Rule, p.Why)
 	}
 }
 
