@@ -39,6 +39,7 @@ type Client struct {
 	moving   *move         // a re-bind to another session, of unknown fate
 	came     string        // id of the session that the leader key was moved from last
 	leads    bool          // by our own requests, the leader key is or may be bound to session
+	founding bool          // /initialize is or may be bound to session
 	lead     Meta          // the leader key as moved last; zero: not known
 	wrote    bool          // this client has written the member key at least once
 	member   []byte        // the member key as it stands under session; nil: not known
@@ -162,6 +163,7 @@ func (c *Client) learn(cluster *Cluster, snap Snapshot) {
 	if s.member == nil || c.session == nil || s.member.Session != c.session.ID() || !bytes.Equal(s.member.Value, c.member) {
 		c.member = nil
 	}
+	c.founding = c.session != nil && cluster.Initialize != nil && cluster.Initialize.Entry.Session == c.session.ID()
 	if !bytes.Equal(status, c.status) {
 		c.status = nil
 	}
@@ -175,15 +177,16 @@ func (c *Client) ours(l *Leader, x Session) bool {
 	return l != nil && l.Name == c.name && l.Meta.Session == x.ID()
 }
 
-// mayLead reports whether the leader key may be bound to the session: our requests, or the last Load, say so.
-func (c *Client) mayLead() bool {
+// carries reports whether the session may carry a key beside the member key: the leader key, or /initialize while we
+// bootstrap. Our requests, or the last Load, say so.
+func (c *Client) carries() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.leads || c.session != nil && c.ours(c.seen.leader, c.session)
+	return c.leads || c.founding || c.session != nil && c.ours(c.seen.leader, c.session)
 }
 
-// stillLeads reads whether the leader key is bound to the session.
-func (c *Client) stillLeads(ctx context.Context) (bool, error) {
+// stillCarries reads whether it does.
+func (c *Client) stillCarries(ctx context.Context) (bool, error) {
 	if err := c.resolve(ctx); err != nil {
 		return true, err
 	}
@@ -194,8 +197,23 @@ func (c *Client) stillLeads(ctx context.Context) (bool, error) {
 	if c.ours(cluster.Leader, c.session) {
 		return true, nil
 	}
+	if c.isFounding() {
+		return true, nil
+	}
 	c.setLeads(false)
 	return false, nil
+}
+
+func (c *Client) isFounding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.founding
+}
+
+func (c *Client) setFounding(yes bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.founding = yes
 }
 
 // forget drops what we believed to be stored, after a write of unknown fate.
@@ -209,7 +227,7 @@ func (c *Client) forget() {
 func (c *Client) lost() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session, c.leads, c.lead, c.came = nil, false, Meta{}, ""
+	c.session, c.leads, c.founding, c.lead, c.came = nil, false, false, Meta{}, ""
 	c.member, c.status, c.failsafe = nil, nil, nil
 }
 
@@ -230,9 +248,9 @@ func (c *Client) Close(ctx context.Context) error {
 	if c.session == nil {
 		return nil
 	}
-	if c.mayLead() || c.moving != nil {
-		if still, err := c.stillLeads(ctx); still || err != nil {
-			c.log.Info("session left to expire: the leader key lives with it", "session", c.session.ID())
+	if c.carries() || c.moving != nil {
+		if still, err := c.stillCarries(ctx); still || err != nil {
+			c.log.Info("session left to expire: more than the member key lives with it", "session", c.session.ID())
 			return nil
 		}
 	}

@@ -24,8 +24,12 @@ func (c *Client) Initialize(ctx context.Context) (Initialize, error) {
 	})
 	c.settle(err)
 	if err != nil {
+		if c.session != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnavailable) {
+			c.setFounding(true) // it may be
+		}
 		return Initialize{}, c.fail("create", keyInitialize, err, "")
 	}
+	c.setFounding(true)
 	return Initialize{Entry: Meta{Version: a.Version, Created: a.Version, Session: c.session.ID()}}, nil
 }
 

@@ -12,7 +12,8 @@ import (
 // lost, or if it was asked for another TTL; the member key then moves to the new one before the old one is closed. With
 // nothing new to say it is one request.
 //
-// While the leader key is ours, a changed TTL is left to Renew, which moves both keys in one transaction.
+// While the leader key is ours, a changed TTL is left to Renew, which moves both keys in one transaction; while we
+// bootstrap, it waits.
 //
 // A member key that an earlier run of this node left, together with the leader key and under the same session, is not
 // touched before the takeover (see Acquire.Takeover) or the end of that session: it is the proof that the leader key was ours.
@@ -47,7 +48,7 @@ func (c *Client) KeepAlive(ctx context.Context, r KeepAlive) (Alive, error) {
 	return c.replace(ctx, r, data)
 }
 
-// keeps reports whether the present session serves for ttl: it was asked for that, or it carries the leader key.
+// keeps reports whether the present session serves for ttl: it was asked for that, or it carries more than the member key.
 func (c *Client) keeps(ctx context.Context, ttl time.Duration) (bool, error) {
 	if c.session == nil {
 		return false, nil
@@ -58,10 +59,10 @@ func (c *Client) keeps(ctx context.Context, ttl time.Duration) (bool, error) {
 	if ttl == c.asked {
 		return true, nil
 	}
-	if !c.mayLead() {
+	if !c.carries() {
 		return false, nil
 	}
-	return c.stillLeads(ctx)
+	return c.stillCarries(ctx)
 }
 
 // replace opens a session in the place of the present one, which may be nil and does not carry the leader key.

@@ -12,14 +12,14 @@ import (
 // Everything else is unknown: try again. With nothing to write it costs a keepalive and one compare.
 //
 // A TTL other than the session's opens a new session, moves leader and member key to it in one transaction, and counts
-// only after a renewal of that session; the old one is closed last.
+// only after a renewal of that session; the old one is closed last. It waits while /initialize lives with the session.
 func (c *Client) Renew(ctx context.Context, r Renew) (Held, error) {
 	if err := c.enter(ctx, "renew"); err != nil {
 		return Held{}, err
 	}
 	defer c.leave()
 	lead, err := c.present(ctx, r.Leader)
-	if err == nil && r.TTL > 0 && r.TTL != c.asked {
+	if err == nil && r.TTL > 0 && r.TTL != c.asked && !c.isFounding() {
 		lead, err = c.rebind(ctx, r, lead)
 	}
 	if err != nil {

@@ -17,6 +17,10 @@ const systemID = "7543210987654321001"
 func TestInitialize(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.node("a"), w.node("b")
+	_, err := a.Initialize(t.Context())
+	w.is(err, dcs.ErrSessionLost) // it takes a session
+	a.alive(ttl)
+	b.alive(ttl)
 	mine, err := a.Initialize(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -41,6 +45,34 @@ func TestInitialize(t *testing.T) {
 	w.is(b.CancelInitialize(t.Context(), theirs), dcs.ErrConflict) // it is done, not to be cancelled
 	if err := b.SetInitialize(t.Context(), nil, "12"); err == nil {
 		t.Fatal("12 was taken for a system identifier")
+	}
+}
+
+// A founder who dies leaves the right to others; one who lives keeps it, whatever the ttl is meanwhile; and what is done stays.
+func TestInitializeLivesWithItsFounder(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.node("a"), w.node("b")
+	first := a.alive(ttl)
+	b.alive(ttl)
+	if _, err := a.Initialize(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.equal(a.alive(2*ttl).Session, first.Session) // another session would end the right
+	w.pass(ttl)
+	b.alive(ttl)
+	theirs, err := b.Initialize(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetInitialize(t.Context(), &theirs, systemID); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.alive(2 * ttl); !got.Opened {
+		t.Fatalf("the other ttl is not taken after the founding: %+v", got)
+	}
+	w.pass(4 * ttl)
+	if i := a.load().Initialize; i == nil || i.SystemID != systemID || i.Entry.Session != "" {
+		t.Fatalf("after everybody's end: %+v", i)
 	}
 }
 
