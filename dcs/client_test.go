@@ -668,3 +668,32 @@ func TestWithoutASession(t *testing.T) {
 	w.is(err, dcs.ErrUnavailable)
 	w.is(err, context.Canceled)
 }
+
+// After a write of unknown fate nothing is believed to be stored.
+func TestUnknownWriteIsWrittenAgain(t *testing.T) {
+	for _, fate := range []memory.Fate{memory.RequestLost, memory.ReplyLost} {
+		w := newWorld(t)
+		a := w.node("a")
+		a.alive(ttl)
+		a.fate = func(int, memory.Op) memory.Fate { return fate }
+		w.is(a.PutMember(t.Context(), member(dcs.RoleDemoted)), dcs.ErrUnknown)
+		a.fate = nil
+		if err := a.PutMember(t.Context(), member(dcs.RoleReplica)); err != nil { // as it stood before
+			t.Fatal(err)
+		}
+		w.equal(a.load().Members[0].Data.Role, dcs.RoleReplica)
+	}
+}
+
+// An acquire of unknown fate may have made the session carry the leader key, which another ttl must not end.
+func TestUnknownAcquireKeepsTheSession(t *testing.T) {
+	w := newWorld(t)
+	a := w.node("a")
+	first := a.alive(ttl)
+	a.fate = func(int, memory.Op) memory.Fate { return memory.ReplyLost }
+	_, err := a.Acquire(t.Context(), dcs.Acquire{Expect: dcs.Expect{IgnoreInitialize: true}})
+	w.is(err, dcs.ErrUnknown)
+	a.fate = nil
+	w.equal(a.alive(2*ttl).Session, first.Session)
+	w.equal(a.load().Leader.Meta.Session, first.Session)
+}
