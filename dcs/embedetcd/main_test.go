@@ -10,12 +10,17 @@ import (
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
 )
 
-// TestMain looks for forgotten goroutines. etcd itself forgets three when it breaks down while starting (TestDamagedData).
+// TestMain looks for forgotten goroutines. Two kinds are etcd's own: those that a breakdown at the start leaves (TestDamagedData), and
+// HTTP connections between members, which end some seconds after the members.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreTopFunction("go.etcd.io/etcd/server/v3/storage.OpenBackend"),
 		goleak.IgnoreTopFunction("go.etcd.io/etcd/server/v3/storage/wal.(*filePipeline).run"),
 		goleak.IgnoreTopFunction("go.etcd.io/etcd/server/v3/storage/backend.(*backend).run"),
+		goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"),
+		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
 	)
 }
 

@@ -88,12 +88,12 @@ func (b *Backend) Read(ctx context.Context, prefix string) (dcs.Snapshot, error)
 	}
 	defer end()
 	first, last := wholePrefix(prefix)
-	get := checked(b, unary(pb.NewKVClient, pb.KVClient.Range, &pb.RangeRequest{Key: first, RangeEnd: last}))
+	get := seen(b, unary(pb.NewKVClient, pb.KVClient.Range, &pb.RangeRequest{Key: first, RangeEnd: last}))
 	r, err := repeat(ctx, b, kind{op: "read", linearizable: true}, get)
 	if err != nil {
 		return dcs.Snapshot{}, err
 	}
-	return dcs.Snapshot{Entries: decodeEntries(r.Kvs), Version: dcs.Version(r.Header.Revision), StoreID: storeID(r.Header.ClusterId)}, nil
+	return dcs.Snapshot{Entries: decodeEntries(r.Kvs), Version: dcs.Version(r.Header.Revision), StoreID: b.era.store()}, nil
 }
 
 // Apply carries out tx. With writes it is sent once.
@@ -103,33 +103,33 @@ func (b *Backend) Apply(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 		return dcs.Applied{}, err
 	}
 	defer end()
-	h, err := b.apply(ctx, "apply", tx)
+	r, err := b.apply(ctx, "apply", tx)
 	if err != nil {
 		return dcs.Applied{}, err
 	}
-	return dcs.Applied{Version: dcs.Version(h.Revision)}, nil
+	if !r.Succeeded {
+		return dcs.Applied{}, &Error{Op: "apply", Class: dcs.ErrConflict}
+	}
+	return dcs.Applied{Version: dcs.Version(r.Header.Revision)}, nil
 }
 
-// apply is Apply inside a request.
-func (b *Backend) apply(ctx context.Context, op string, tx dcs.Txn) (*pb.ResponseHeader, error) {
+// apply is Apply inside a request, without a judgement of the answer.
+func (b *Backend) apply(ctx context.Context, op string, tx dcs.Txn) (*pb.TxnResponse, error) {
 	request, err := encodeTxn(tx)
 	if err != nil {
 		return nil, fmt.Errorf("etcd %s: %w", op, err)
 	}
 	send := unary(pb.NewKVClient, pb.KVClient.Txn, request)
-	var r *pb.TxnResponse
 	if len(tx.Do) == 0 {
-		r, err = repeat(ctx, b, kind{op: op, linearizable: true}, checked(b, send))
-	} else if r, err = once(ctx, b, kind{op: op, changes: true}, send); err == nil {
-		_ = b.era.accept(r.Header) // what is applied is applied, whoever tells it
+		return repeat(ctx, b, kind{op: op, linearizable: true}, seen(b, send))
 	}
+	from := b.era.now()
+	r, err := once(ctx, b, kind{op: op, changes: true}, send)
 	if err != nil {
 		return nil, err
 	}
-	if !r.Succeeded {
-		return nil, &Error{Op: op, Class: dcs.ErrConflict}
-	}
-	return r.Header, nil
+	_ = b.era.see(r.Header, from) // what is applied is applied, whoever tells it
+	return r, nil
 }
 
 // OpenSession grants a lease. etcd counts in whole seconds: a fraction is rounded up. It may grant more than asked for.
@@ -143,7 +143,7 @@ func (b *Backend) OpenSession(ctx context.Context, ttl time.Duration) (dcs.Sessi
 	}
 	defer end()
 	seconds := int64((ttl + time.Second - 1) / time.Second)
-	grant := checked(b, unary(pb.NewLeaseClient, pb.LeaseClient.LeaseGrant, &pb.LeaseGrantRequest{TTL: seconds}))
+	grant := seen(b, unary(pb.NewLeaseClient, pb.LeaseClient.LeaseGrant, &pb.LeaseGrantRequest{TTL: seconds}))
 	r, err := repeat(ctx, b, kind{op: "open session", changes: true, linearizable: true}, grant)
 	if err != nil {
 		return nil, err
@@ -151,18 +151,30 @@ func (b *Backend) OpenSession(ctx context.Context, ttl time.Duration) (dcs.Sessi
 	if r.Error != "" {
 		return nil, &Error{Op: "open session", Class: dcs.ErrUnavailable, Err: errors.New(r.Error)}
 	}
-	return &session{backend: b, lease: r.ID, ttl: time.Duration(r.TTL) * time.Second, cluster: r.Header.ClusterId}, nil
+	return &session{backend: b, lease: r.ID, ttl: time.Duration(r.TTL) * time.Second, store: b.era.store()}, nil
 }
 
 // headed is every answer of etcd.
 type headed interface{ GetHeader() *pb.ResponseHeader }
 
-// checked makes an answer from a member that is behind an error.
-func checked[T headed](b *Backend, c call[T]) call[T] {
+// heard makes an answer from a member that is behind an error.
+func heard[T headed](b *Backend, c call[T]) call[T] {
 	return func(ctx context.Context, conn *grpc.ClientConn) (T, bool, error) {
 		answer, sent, err := c(ctx, conn)
 		if err == nil {
-			err = b.era.accept(answer.GetHeader())
+			err = b.era.hear(answer.GetHeader())
+		}
+		return answer, sent, err
+	}
+}
+
+// seen is heard for linearizable requests.
+func seen[T headed](b *Backend, c call[T]) call[T] {
+	return func(ctx context.Context, conn *grpc.ClientConn) (T, bool, error) {
+		from := b.era.now()
+		answer, sent, err := c(ctx, conn)
+		if err == nil {
+			err = b.era.see(answer.GetHeader(), from)
 		}
 		return answer, sent, err
 	}

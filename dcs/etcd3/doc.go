@@ -32,7 +32,9 @@
 // A session is a lease; its identity is the lease id in hexadecimal, as etcdctl prints it. KeepAlive is one request. Confirm is
 // a keepalive and then a transaction, both answered in the same raft term, so that a deposed leader of etcd cannot have
 // taken the keepalive. An answer of a lower term than one seen before comes from a member that is behind, and counts as a failure
-// of that endpoint. An answer of another cluster id is another store: sessions of the old one are lost there.
+// of that endpoint. An answer of another cluster id, or of a revision below one that was seen
+// before, comes from another store, and dcs.Snapshot.StoreID changes: sessions are lost there, while a confirmation is unknown, because
+// what is missing in another store says nothing about who leads.
 //
 // # Certificates and passwords
 //

@@ -11,21 +11,32 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 )
 
-// TestEra: an answer of a lower raft term is refused, one of another store is not.
+// TestEra: an answer of a lower raft term is refused, one of another store is not, and a revision that goes back is another store.
 func TestEra(t *testing.T) {
 	e := &era{logger: slog.New(slog.DiscardHandler)}
 	for i, step := range []struct {
 		cluster, term uint64
+		revision      int64
 		want          error
+		store         string
 	}{
-		{1, 5, nil}, {1, 7, nil}, {1, 7, nil}, {1, 6, errBehind}, {1, 7, nil}, {2, 1, nil}, {2, 3, nil}, {2, 2, errBehind}, {1, 6, nil},
+		{1, 5, 10, nil, "1"}, {1, 7, 11, nil, "1"}, {1, 7, 11, nil, "1"}, {1, 6, 12, errBehind, "1"}, {1, 7, 12, nil, "1"},
+		{2, 1, 3, nil, "2"}, {2, 3, 4, nil, "2"}, {2, 2, 4, errBehind, "2"}, {2, 3, 2, nil, "2/1"}, {2, 3, 3, nil, "2/1"},
 	} {
-		if got := e.accept(&pb.ResponseHeader{ClusterId: step.cluster, RaftTerm: step.term}); !errors.Is(got, step.want) || (got == nil) != (step.want == nil) {
-			t.Errorf("step %d: got %v, want %v", i, got, step.want)
+		got := e.see(&pb.ResponseHeader{ClusterId: step.cluster, RaftTerm: step.term, Revision: step.revision}, e.now())
+		if !errors.Is(got, step.want) || e.store() != step.store {
+			t.Errorf("step %d: got %v and store %s, want %v and %s", i, got, e.store(), step.want, step.store)
 		}
 	}
+	before := e.now()
+	if err := e.see(&pb.ResponseHeader{ClusterId: 2, RaftTerm: 3, Revision: 9}, e.now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.see(&pb.ResponseHeader{ClusterId: 2, RaftTerm: 3, Revision: 8}, before); err != nil || e.store() != "2/1" {
+		t.Errorf("an answer that was overtaken: %v, store %s", err, e.store())
+	}
 	e.forget()
-	if err := e.accept(&pb.ResponseHeader{ClusterId: 1, RaftTerm: 2}); err != nil {
+	if err := e.hear(&pb.ResponseHeader{ClusterId: 2, RaftTerm: 2}); err != nil {
 		t.Errorf("after forget: %v", err)
 	}
 }

@@ -15,7 +15,7 @@ type session struct {
 	backend *Backend
 	lease   int64
 	ttl     time.Duration
-	cluster uint64 // the store that granted it
+	store   string // that granted it
 }
 
 var _ dcs.Session = (*session)(nil)
@@ -46,11 +46,11 @@ func (s *session) KeepAlive(ctx context.Context) (dcs.Version, error) {
 }
 
 func (s *session) keepAlive(ctx context.Context, op string) (*pb.ResponseHeader, error) {
-	r, err := repeat(ctx, s.backend, kind{op: op, changes: true}, checked(s.backend, keepAlive(s.lease)))
+	r, err := repeat(ctx, s.backend, kind{op: op, changes: true}, heard(s.backend, keepAlive(s.lease)))
 	switch {
 	case err != nil:
 		return nil, err
-	case r.Header.ClusterId != s.cluster:
+	case s.backend.era.store() != s.store:
 		return nil, &Error{Op: op, Class: dcs.ErrSessionLost, Err: errOtherStore}
 	case r.TTL <= 0:
 		return nil, &Error{Op: op, Class: dcs.ErrSessionLost, Err: errNoLease}
@@ -65,6 +65,9 @@ func (s *session) keepAlive(ctx context.Context, op string) (*pb.ResponseHeader,
 //
 // When tx was applied and only its term did not fit, the repetition compares instead of writing: the keys that tx wrote
 // must still be as it left them, the others as tx wanted them.
+//
+// When another store answers than the one that granted the session, or that one after it was restored, what is missing there says nothing
+// about the key: dcs.ErrUnknown.
 func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 	ctx, end, err := s.backend.begin(ctx, "confirm")
 	if err != nil {
@@ -74,38 +77,50 @@ func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 	var applied *pb.ResponseHeader // of the first time
 	for {
 		alive, err := s.keepAlive(ctx, "confirm")
-		if err != nil {
-			return dcs.Applied{}, confirmed(err, applied)
+		if errors.Is(err, errNoLease) {
+			err = s.stillThere(ctx, err)
 		}
-		header, err := s.backend.apply(ctx, "confirm", tx)
 		if err != nil {
-			return dcs.Applied{}, prolonged(err)
+			return dcs.Applied{}, unknownAfter(applied != nil, err)
+		}
+		r, err := s.backend.apply(ctx, "confirm", tx)
+		switch {
+		case err != nil:
+			return dcs.Applied{}, unknownAfter(true, err) // the lease was prolonged
+		case s.backend.era.store() != s.store:
+			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrUnknown, Err: errOtherStore}
+		case !r.Succeeded:
+			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrConflict}
 		}
 		if applied == nil {
-			applied = header
-			tx = again(tx, dcs.Version(header.Revision))
+			applied = r.Header
+			tx = again(tx, dcs.Version(r.Header.Revision))
 		}
-		if header.RaftTerm == alive.RaftTerm && header.ClusterId == alive.ClusterId {
+		if r.Header.RaftTerm == alive.RaftTerm {
 			return dcs.Applied{Version: dcs.Version(applied.Revision)}, nil
 		}
 	}
 }
 
-// prolonged corrects the class of an error that came after the lease was prolonged: something has happened.
-func prolonged(err error) error {
+// stillThere looks, when the lease is gone, whether the store is the one that granted it: a keepalive's answer does not show that.
+func (s *session) stillThere(ctx context.Context, gone error) error {
+	if _, err := s.backend.apply(ctx, "confirm", dcs.Txn{}); err != nil {
+		return unknownAfter(true, err)
+	}
+	if s.backend.era.store() != s.store {
+		return &Error{Op: "confirm", Class: dcs.ErrUnknown, Err: errOtherStore}
+	}
+	return gone
+}
+
+// unknownAfter corrects the class of the error that a confirmation ends with: after its first part something has happened, and
+// another store's word about the session is none about the key.
+func unknownAfter(somethingHappened bool, err error) error {
 	var e *Error
-	if errors.As(err, &e) && e.Class == dcs.ErrUnavailable {
+	if errors.As(err, &e) && (somethingHappened && e.Class == dcs.ErrUnavailable || errors.Is(e.Err, errOtherStore)) {
 		e.Class = dcs.ErrUnknown
 	}
 	return err
-}
-
-// confirmed is prolonged for errors before the first application.
-func confirmed(err error, applied *pb.ResponseHeader) error {
-	if applied == nil {
-		return err
-	}
-	return prolonged(err)
 }
 
 // Close revokes the lease, and with it its keys. A lease that is gone already is as good.

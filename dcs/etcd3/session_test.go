@@ -92,6 +92,37 @@ func TestConfirmSeesDeletion(t *testing.T) {
 	wantError(t, err, dcs.ErrConflict, "")
 }
 
+// TestWipedStore: an empty store at the old address says nothing about who leads.
+func TestWipedStore(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	x := session(t, b, 30*time.Second)
+	put(t, b, "/leader", "a", x)
+	before, err := b.Read(within(t, limit), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers[0].Kill()
+	if err := servers[0].Wipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := servers[0].Restart(within(t, limit)); err != nil {
+		t.Fatal(err)
+	}
+	tx := dcs.Txn{If: []dcs.Cond{{Key: "/leader", Session: x.ID()}}}
+	for range 2 {
+		_, err = x.Confirm(within(t, limit), tx)
+		wantError(t, err, dcs.ErrUnknown, "")
+	}
+	after, err := b.Read(within(t, limit), "/")
+	if err != nil || after.StoreID == before.StoreID || len(after.Entries) != 0 {
+		t.Fatalf("store %q before, %q after with %d keys, %v", before.StoreID, after.StoreID, len(after.Entries), err)
+	}
+	_, err = x.KeepAlive(within(t, limit))
+	wantError(t, err, dcs.ErrSessionLost, "")
+	put(t, b, "/leader", "a", session(t, b, 30*time.Second))
+}
+
 // TestCost counts requests by etcd's own metrics: a keepalive is one, a confirmation two, a read or a transaction one, and a watch one
 // for its whole life. None of them counts as failed, which operators have alerts for.
 func TestCost(t *testing.T) {

@@ -156,14 +156,14 @@ func (t *tour) expired(ctx context.Context, mayHaveHappened bool) error {
 	if e.Err == nil {
 		e.Err = context.Cause(ctx)
 	}
-	e.Hint = hint(e.Err)
+	e.Hint = hint(e.Endpoint, e.Err)
 	e.Err = plain(ctx, e.Err)
 	return e
 }
 
 // final returns the error to give up with, if err ends the request wherever it is sent.
 func (t *tour) final(ctx context.Context, ep *endpoint, err error, user string) error {
-	e := &Error{Op: t.op, Endpoint: ep.name, Err: plain(ctx, err), Hint: hint(err)}
+	e := &Error{Op: t.op, Endpoint: ep.name, Err: plain(ctx, err), Hint: hint(ep.name, err)}
 	switch judge(err) {
 	case lost:
 		e.Class = dcs.ErrSessionLost

@@ -42,6 +42,7 @@ type Server struct {
 	Endpoint string // http://127.0.0.1:PORT or https://...
 	args     []string
 	logFile  string
+	dataDir  string
 	http     *http.Client
 	cmd      *exec.Cmd
 	ended    chan struct{}
@@ -106,8 +107,8 @@ func prepare(dir string, o Options) ([]*Server, error) {
 	var servers []*Server
 	for i := range n {
 		name := fmt.Sprintf("m%d", i)
-		s := &Server{Endpoint: fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[2*i]), http: client, logFile: filepath.Join(dir, name+".log")}
-		s.args = []string{"--name", name, "--data-dir", filepath.Join(dir, name), "--logger", "zap", "--log-level", "warn",
+		s := &Server{Endpoint: fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[2*i]), http: client, logFile: filepath.Join(dir, name+".log"), dataDir: filepath.Join(dir, name)}
+		s.args = []string{"--name", name, "--data-dir", s.dataDir, "--logger", "zap", "--log-level", "warn",
 			"--listen-client-urls", s.Endpoint, "--advertise-client-urls", s.Endpoint,
 			"--listen-peer-urls", peer(i), "--initial-advertise-peer-urls", peer(i),
 			"--initial-cluster", strings.Join(cluster, ","), "--initial-cluster-token", filepath.Base(dir)}
@@ -187,6 +188,9 @@ func (s *Server) Kill() {
 	<-s.ended
 	s.cmd = nil
 }
+
+// Wipe removes the data of a killed server: a Restart makes a new, empty store. With one member, etcd gives it the old identity.
+func (s *Server) Wipe() error { return os.RemoveAll(s.dataDir) }
 
 // Pause freezes the process: its connections stay open and nobody answers.
 func (s *Server) Pause() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
