@@ -170,7 +170,7 @@ func foldTaskDone(now time.Time, v *View, e TaskDone) {
 		if e.Fault != nil && t.Task.Upstream != nil {
 			v.peer(t.Task.Upstream.Name, func(p *PeerView) { p.CloneFailed = now })
 		}
-		v.Local.WasPrimary = false
+		v.Local.WasPrimary, v.Local.Cloned = false, e.Fault == nil
 	case postgres.TaskWipe:
 		v.Rejoin.Rewinds, v.Rejoin.Problem, v.Initialize.Founded = 0, "", false
 	}
@@ -182,6 +182,7 @@ func foldStarted(now time.Time, v *View, t *TaskView, e TaskDone) {
 		v.Local.Upstream, v.Local.UpstreamSet = t.Task.Upstream, e.Fault == nil
 	}
 	if e.Fault == nil {
+		v.Local.Cloned = false
 		return
 	}
 	if t.Task.Kind == postgres.TaskPromote {
@@ -220,7 +221,7 @@ func foldLineage(now time.Time, v *View, e TaskDone) {
 	if e.Fault != nil {
 		r.Lineage, r.Failed, r.Problem = nil, now, e.Fault.Text
 	}
-	if (e.Fault != nil || r.Lineage == nil || r.Lineage.InRecovery) && r.First.IsZero() {
+	if (e.Fault != nil || r.Lineage == nil || r.Lineage.InRecovery || v.verdict().Divergence == postgres.DivergenceUnknown) && r.First.IsZero() {
 		r.First = now
 	}
 }

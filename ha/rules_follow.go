@@ -79,6 +79,9 @@ func (v *View) lineageWanted(now time.Time) bool {
 		silent := v.Local.NotStreaming
 		return v.standby() && !silent.IsZero() && now.Sub(silent) >= notStreamingPatience && now.Sub(v.Rejoin.At) >= v.Settings.LoopWait
 	}
+	if v.Local.Cloned {
+		return false
+	}
 	return v.Rejoin.Lineage == nil || v.verdict().Divergence == postgres.DivergenceUnknown
 }
 

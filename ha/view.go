@@ -135,6 +135,7 @@ type LocalView struct {
 	UpstreamSet   bool
 	Crashed       time.Time // a writable server ended without having been told; zero: no
 	WasPrimary    bool      // it ran writable when last seen alive
+	Cloned        bool      // a clone filled the data directory, and the server was not started since: nothing of its own is in it
 	Closed        bool      // told by bootstrap: ordinary clients cannot log in yet
 	StartFailures int       // in a row
 	StartFailed   time.Time
