@@ -38,7 +38,7 @@ func rootCommand(out, errOut io.Writer, environ []string) *cobra.Command {
 	root.SetVersionTemplate("tanist {{.Version}}\n")
 	root.Flags().BoolVar(&validate, "validate-config", false, "check the configuration and exit")
 	root.Flags().BoolVarP(&ignorePorts, "ignore-listen-port", "i", false, "with --validate-config: do not mind ports that are in use")
-	root.AddCommand(versionCommand())
+	root.AddCommand(versionCommand(), demoCommand())
 	return root
 }
 
