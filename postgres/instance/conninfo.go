@@ -70,8 +70,8 @@ func (i *Instance) localAddresses(preferSocket bool) []string {
 
 // socketDir is the folder of the running server's socket, absolute; "" if it has none.
 func (i *Instance) socketDir() string {
-	f, err := i.readPidFile()
-	if err != nil || f == nil || f.socketDir == "" {
+	f := i.serverFile()
+	if f == nil || f.socketDir == "" {
 		return ""
 	}
 	if filepath.IsAbs(f.socketDir) {

@@ -30,8 +30,9 @@ type Instance struct {
 
 	adoptMu sync.Mutex
 	current atomic.Pointer[run] // the postmaster that was last seen; Kill reads it without a lock
-	closed  atomic.Bool         // the server that runs keeps ordinary clients out
-	kills   atomic.Uint64       // how often Kill was called: a start that was under way must not succeed after one
+	realDir atomic.Pointer[string]
+	closed  atomic.Bool   // the server that runs keeps ordinary clients out
+	kills   atomic.Uint64 // how often Kill was called: a start that was under way must not succeed after one
 
 	task sync.Mutex // held while a task runs
 

@@ -34,11 +34,11 @@ func (i *Instance) Kill(cause string) error {
 		return i.awaitDeath(ctx, h, f)
 	}
 	i.log.Warn("killing the server", "pid", r.id.PID, "cause", cause)
-	last, _ := i.readPidFile()
-	if last == nil {
-		last = r.remembered()
-	}
 	killTree(ctx, r.handle)
+	last := r.remembered() // the disk comes after the kill: it may hang
+	if last == nil {
+		last, _ = i.readPidFile()
+	}
 	return i.awaitDeath(ctx, r.handle, last)
 }
 

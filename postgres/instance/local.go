@@ -52,7 +52,7 @@ func (i *Instance) connectReplication(ctx context.Context) (postgres.Conn, error
 
 // localPort is the port of the server that runs, which may be another than the configured one until its next start.
 func (i *Instance) localPort() int {
-	if f, err := i.readPidFile(); err == nil && f != nil && f.port != 0 {
+	if f := i.serverFile(); f != nil && f.port != 0 {
 		return f.port
 	}
 	return i.cfg.Port

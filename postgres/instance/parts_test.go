@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,9 +91,6 @@ func TestProcessHandle(t *testing.T) {
 	if filepath.Base(executable(h.pid)) != "sleep" {
 		t.Errorf("executable %q", executable(h.pid))
 	}
-	if got := children(os.Getpid()); len(got) == 0 {
-		t.Error("no children found")
-	}
 	if err := h.signal(unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +106,26 @@ func TestProcessHandle(t *testing.T) {
 	}
 	if h.alive() {
 		t.Error("a reaped process counts as alive")
+	}
+}
+
+func TestChildren(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "sleep 600 & wait")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+		_ = cmd.Wait()
+	}()
+	ctx, cancel := testContext()
+	defer cancel()
+	look := pace{next: time.Millisecond, limit: 10 * time.Millisecond}
+	for len(children(cmd.Process.Pid)) != 1 {
+		if !look.wait(ctx, nil) {
+			t.Fatalf("children %v", children(cmd.Process.Pid))
+		}
 	}
 }
 

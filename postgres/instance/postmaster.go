@@ -100,19 +100,42 @@ func (i *Instance) provenPostmaster(pid int) *processHandle {
 // ours says whether a process runs the PostgreSQL server with our data directory as its working directory, as a
 // postmaster and all its children do.
 func (i *Instance) ours(pid int) bool {
-	return filepath.Base(executable(pid)) == filepath.Base(i.program(progPostgres)) && workingDir(pid) == i.realDataDir()
+	return filepath.Base(executable(pid)) == i.programName(progPostgres) && workingDir(pid) == i.realDataDir()
 }
 
 func isChildTitle(args []string) bool {
 	return len(args) > 0 && strings.HasPrefix(args[0], "postgres: ")
 }
 
-// realDataDir is the data directory as the kernel names it.
+// realDataDir is the data directory as the kernel names it. It is looked up once: Kill must not ask a disk that hangs.
 func (i *Instance) realDataDir() string {
-	if real, err := filepath.EvalSymlinks(i.cfg.DataDir); err == nil {
-		return real
+	if known := i.realDir.Load(); known != nil {
+		return *known
 	}
-	return i.cfg.DataDir
+	real, err := filepath.EvalSymlinks(i.cfg.DataDir)
+	if err != nil {
+		return i.cfg.DataDir
+	}
+	i.realDir.Store(&real)
+	return real
+}
+
+// serverFile is postmaster.pid of the server that runs: as remembered, else as it is on disk; nil if there is none.
+func (i *Instance) serverFile() *pidFile {
+	r := i.current.Load()
+	if r != nil && r.alive() {
+		if f := r.remembered(); f != nil && f.port != 0 && f.status != "" {
+			return f
+		}
+	}
+	f, err := i.readPidFile()
+	if err != nil {
+		return nil
+	}
+	if r != nil {
+		r.remember(f)
+	}
+	return f
 }
 
 // watch makes h the current postmaster and tells its end through Exits. child is nil for an adopted one.

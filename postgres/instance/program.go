@@ -16,6 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// programName is how a PostgreSQL program is called here.
+func (i *Instance) programName(name string) string {
+	if other := i.cfg.BinNames[name]; other != "" {
+		return filepath.Base(other)
+	}
+	return name
+}
+
 // program is the path of a PostgreSQL program.
 func (i *Instance) program(name string) string {
 	if other := i.cfg.BinNames[name]; other != "" {

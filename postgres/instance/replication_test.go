@@ -189,9 +189,9 @@ func TestRewindInterrupted(t *testing.T) {
 	a := founded(t, cfg)
 	a.must(postgres.Task{Kind: postgres.TaskStop})
 	// A pg_rewind that dies after its first change.
-	bin, up := t.TempDir(), strings.Repeat("../", 12)
+	bin := t.TempDir()
 	mustWrite(t, bin+"/pg_rewind", "#!/bin/sh\necho 'pg_rewind: Need to copy 12 MB'\nexit 1\n")
-	a.Instance.cfg.BinNames = map[string]string{"pg_rewind": up + bin + "/pg_rewind"}
+	a.Instance.cfg.BinNames = map[string]string{"pg_rewind": outside(bin + "/pg_rewind")}
 	_, err := a.try(postgres.Task{Kind: postgres.TaskRewind, Upstream: a.upstream()})
 	wantError(t, err, "made anew")
 	if o := a.look(); o.DataDir != postgres.DataDirUnfinished {

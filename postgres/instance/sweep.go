@@ -47,7 +47,7 @@ func (i *Instance) orphans() []int {
 	if err != nil {
 		return nil
 	}
-	dir, name := i.realDataDir(), filepath.Base(i.program(progPostgres))
+	dir, name := i.realDataDir(), i.programName(progPostgres)
 	return slices.DeleteFunc(pids, func(pid int) bool {
 		return workingDir(pid) != dir || filepath.Base(executable(pid)) != name
 	})
@@ -84,7 +84,7 @@ func sharedMemoryUsers(f *pidFile) int {
 func (i *Instance) sweepTools() {
 	var names []string
 	for _, p := range []string{progInitDB, progBaseBackup, progRewind} {
-		names = append(names, filepath.Base(i.program(p)))
+		names = append(names, i.programName(p))
 	}
 	pids, err := processes()
 	if err != nil {
