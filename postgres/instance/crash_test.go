@@ -35,7 +35,7 @@ func TestCrashWithOrphans(t *testing.T) {
 	if err := unix.Kill(r.id.PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	exit := <-n.Exits()
+	exit := n.awaitExit()
 	if exit.Postmaster != r.id || exit.Status != "signal: killed" {
 		t.Errorf("exit %+v", exit)
 	}
@@ -66,7 +66,7 @@ func TestKillEndsEverything(t *testing.T) {
 	if left := n.orphans(); len(left) != 0 {
 		t.Errorf("left: %s", describe(left))
 	}
-	<-n.Exits()
+	n.awaitExit()
 	if err := n.Kill("nothing runs"); err != nil {
 		t.Errorf("second Kill: %v", err)
 	}
@@ -102,7 +102,7 @@ func TestAdoption(t *testing.T) {
 		t.Errorf("a restarted agent changed the configuration from\n%s\nto\n%s", before, after)
 	}
 	again.must(postgres.Task{Kind: postgres.TaskStop})
-	if exit := <-again.Exits(); exit.Postmaster != was {
+	if exit := again.awaitExit(); exit.Postmaster != was {
 		t.Errorf("exit %+v of an adopted postmaster, want %+v", exit, was)
 	}
 }
@@ -117,7 +117,7 @@ func TestStrangersPid(t *testing.T) {
 	if err := n.Kill("test"); err != nil {
 		t.Fatal(err)
 	}
-	<-n.Exits()
+	n.awaitExit()
 	_, rest, _ := strings.Cut(string(raw), "\n")
 	mustWrite(t, n.pidFilePath(), itoa(os.Getpid())+"\n"+rest)
 	if o := n.look(); o.Postmaster != nil {
@@ -132,7 +132,7 @@ func TestStartFailures(t *testing.T) {
 	_, err := n.try(postgres.Task{Kind: postgres.TaskStart, AsPrimary: true})
 	wantError(t, err, "runs already")
 	n.must(postgres.Task{Kind: postgres.TaskStop})
-	<-n.Exits()
+	n.awaitExit()
 
 	t.Run("port in use", func(t *testing.T) {
 		l, err := net.Listen("tcp4", "127.0.0.1:"+itoa(cfg.Port))
@@ -142,7 +142,7 @@ func TestStartFailures(t *testing.T) {
 		defer l.Close()
 		_, err = n.try(postgres.Task{Kind: postgres.TaskStart, AsPrimary: true})
 		wantError(t, err, "port "+itoa(cfg.Port)+" is in use by another program", "exit status 1")
-		<-n.Exits()
+		n.awaitExit()
 	})
 	t.Run("wrong setting", func(t *testing.T) {
 		s := n.settings
@@ -162,7 +162,7 @@ func TestStartFailures(t *testing.T) {
 		n.settings.Parameters = map[string]string{"logging_collector": "on", "shared_preload_libraries": "no_such_library"}
 		_, err := n.try(postgres.Task{Kind: postgres.TaskStart, AsPrimary: true})
 		wantError(t, err, "no_such_library")
-		<-n.Exits()
+		n.awaitExit()
 	})
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -200,7 +200,7 @@ func TestStopLadder(t *testing.T) {
 	if err != nil || out.Clean {
 		t.Errorf("outcome %+v, error %v", out, err)
 	}
-	if exit := <-n.Exits(); exit.Status != "signal: killed" {
+	if exit := n.awaitExit(); exit.Status != "signal: killed" {
 		t.Errorf("exit %+v", exit)
 	}
 }

@@ -274,3 +274,14 @@ func testContext() (context.Context, context.CancelFunc) {
 }
 
 var errStopped = errors.New("stopped by the test")
+
+func (n *node) awaitExit() postgres.Exit {
+	n.t.Helper()
+	select {
+	case e := <-n.Exits():
+		return e
+	case <-time.After(patience):
+		n.t.Fatal("the end of the postmaster was not told")
+		return postgres.Exit{}
+	}
+}

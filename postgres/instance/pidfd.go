@@ -19,6 +19,16 @@ type processHandle struct {
 
 // openProcess opens the process that has this pid now. It fails if the process does not exist or is a zombie.
 func openProcess(pid int) (*processHandle, error) {
+	h, err := openChild(pid)
+	if err == nil && !h.alive() {
+		h.close()
+		return nil, fmt.Errorf("open process %d: %w", pid, unix.ESRCH)
+	}
+	return h, err
+}
+
+// openChild is openProcess for a child of ours, which may have ended already and waits to be reaped.
+func openChild(pid int) (*processHandle, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	var file *os.File
 	switch {
@@ -28,9 +38,6 @@ func openProcess(pid int) (*processHandle, error) {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	p, err := readProcess(pid)
-	if err == nil && p.zombie() {
-		err = unix.ESRCH
-	}
 	if err != nil {
 		if file != nil {
 			_ = file.Close()

@@ -18,7 +18,6 @@ const unixENOTDIR = unix.ENOTDIR
 // run is one life of a postmaster that this Instance watches, whoever started it.
 type run struct {
 	id     postgres.Postmaster
-	exe    string // its program file, without a mark of deletion
 	handle *processHandle
 	child  *os.Process   // we are its parent
 	ended  chan struct{} // closed when it has ended and, if it is our child, was reaped
@@ -142,7 +141,6 @@ func (i *Instance) serverFile() *pidFile {
 func (i *Instance) watch(h *processHandle, child *os.Process) *run {
 	r := &run{
 		id:     postgres.Postmaster{PID: h.pid, Start: h.start},
-		exe:    executable(h.pid),
 		handle: h,
 		child:  child,
 		ended:  make(chan struct{}),

@@ -160,7 +160,7 @@ func TestRewind(t *testing.T) {
 	if err := a.Kill("the host is lost"); err != nil {
 		t.Fatal(err)
 	}
-	<-a.Exits()
+	a.awaitExit()
 	b.must(postgres.Task{Kind: postgres.TaskPromote})
 	b.must(postgres.Task{Kind: postgres.TaskCheckpoint})
 	b.sql("CREATE TABLE public.newer (n int)")

@@ -237,8 +237,8 @@ func (i *Instance) spawn(args []string, log *os.File) (*run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w (hint: set postgresql.bin_dir to the folder of the PostgreSQL programs)", path, err)
 	}
-	h, err := openProcess(child.Pid)
-	if err != nil { // a zombie already, or no /proc
+	h, err := openChild(child.Pid)
+	if err != nil { // somebody else reaped it, or there is no /proc
 		_ = child.Kill()
 		state, _ := child.Wait()
 		return nil, fmt.Errorf("the server ended at once (%v)", state)
