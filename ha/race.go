@@ -19,8 +19,8 @@ type race struct {
 	heard    time.Time // when the last answer that counts was asked for
 }
 
-// absentPatience is how long the answer of a last leader whose member key has expired is waited for: its authority has ended, so the
-// answer can only add a veto.
+// absentPatience is how long the answer of a member whose key has expired is waited for: a leader's authority has ended with it, and a
+// standby that lives comes back by itself.
 const absentPatience = 300 * time.Millisecond
 
 // answerAge is how old an answer may be before it is asked for again.
@@ -35,8 +35,11 @@ func (v *View) race(now, since time.Time, self postgres.Position) race {
 			v.hear(&r, now, since, m, time.Time{}, self)
 		}
 	}
-	if l := v.Vacancy.Last; l != nil && l.Name != v.Self.Name && l.Data.APIURL != "" && findMember(c, l.Name) == nil {
-		v.hear(&r, now, since, l, v.patience(now, l.Name), self)
+	// Members whose keys have expired: a store that was away for long has forgotten everybody.
+	for i := range v.Vacancy.Known {
+		if m := &v.Vacancy.Known[i]; m.Name != v.Self.Name && m.Data.APIURL != "" && findMember(c, m.Name) == nil {
+			v.hear(&r, now, since, m, v.patience(now, m.Name), self)
+		}
 	}
 	return r
 }
@@ -115,7 +118,7 @@ func priority(m *dcs.Member) int {
 // expect is what the decision to race was made on, for the store to compare in the same request (safety 3.6).
 func (v *View) expect() dcs.Expect {
 	c := &v.Store.Cluster
-	e := dcs.Expect{Failsafe: c.FailsafeVersion, History: c.HistoryVersion, IgnoreInitialize: true}
+	e := dcs.Expect{Failsafe: c.FailsafeVersion, History: c.HistoryVersion, Reserved: c.Reserved.Version, IgnoreInitialize: true}
 	if c.Sync != nil {
 		e.Sync = c.Sync.Version
 	}
@@ -142,4 +145,21 @@ func (v *View) couldLead(now time.Time) *dcs.Member {
 		}
 	}
 	return nil
+}
+
+// nextTimeline is the number that our promotion would take: above every number that a leader has reserved, or that anybody tells of.
+func (v *View) nextTimeline() postgres.Timeline {
+	c := &v.Store.Cluster
+	self, _ := v.Local.position()
+	newest := max(self.Timeline, postgres.Timeline(c.Reserved.Timeline))
+	if n := len(c.History); n > 0 {
+		newest = max(newest, postgres.Timeline(c.History[n-1].Timeline)+1)
+	}
+	for i := range c.Members {
+		newest = max(newest, postgres.Timeline(c.Members[i].Data.Timeline), v.Peers[c.Members[i].Name].Answer.Position.Timeline)
+	}
+	if v.primary() {
+		return newest // no promotion follows; what is in use is reserved all the same
+	}
+	return newest + 1
 }

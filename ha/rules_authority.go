@@ -69,6 +69,8 @@ func authorityNone(now time.Time, v *View) Verdict {
 		return pass("it was found running; authority is being confirmed")
 	case v.Adopted && now.Before(v.grace()) && v.ownOldKey():
 		return pass("it was found running; the leader key of our earlier run is being taken over")
+	case v.Adopted && now.Before(v.grace()) && v.other().Name == v.Self.Name && !v.nameChecked():
+		return pass("it was found running; whether the leader key of our name is ours is being found out")
 	case v.Task != nil && v.Task.Task.Kind == postgres.TaskStop:
 		return pass("it is being stopped")
 	}
