@@ -121,7 +121,7 @@ func (m mistake) try(c *cluster) {
 		if n.Running() {
 			ctx, cancel := c.ctx()
 			defer cancel()
-			out, _, _ := c.Ctl(ctx, "explain", n.Name)
+			out, _, _ := c.Ctl(ctx, "explain", c.Scope, n.Name)
 			said += out
 		}
 		return want.MatchString(said), said

@@ -43,7 +43,7 @@ func TestDeadBootstrap(t *testing.T) {
 	eventually(t, "explain tells of the key", func() (bool, string) {
 		ctx, cancel := c.ctx()
 		defer cancel()
-		out, code, err := c.Ctl(ctx, "explain", c.Nodes[0].Name)
+		out, code, err := c.Ctl(ctx, "explain", c.Scope, c.Nodes[0].Name)
 		return err == nil && code == 0 && strings.Contains(out, "initialize"), out
 	})
 	c.step(func(ctx context.Context) error { return c.Etcd.Delete(ctx, c.Key("initialize")) })
@@ -60,7 +60,7 @@ func TestLeaderKeyOfNobody(t *testing.T) {
 	eventually(t, "explain tells how to clear it", func() (bool, string) {
 		ctx, cancel := c.ctx()
 		defer cancel()
-		out, _, _ := c.Ctl(ctx, "explain", n.Name)
+		out, _, _ := c.Ctl(ctx, "explain", c.Scope, n.Name)
 		return strings.Contains(out, "ghost") && strings.Contains(out, "never expires"), out
 	})
 	if table := c.ctl("list"); !strings.Contains(table, "ghost") {

@@ -111,14 +111,18 @@ func identity() (*syscall.Credential, *user.User, error) {
 func poll(ctx context.Context, interval time.Duration, what string, ok func() (bool, string)) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	last := "nothing"
 	for {
 		good, why := ok()
 		if good {
 			return nil
 		}
+		if ctx.Err() == nil {
+			last = why // what is seen after the end only tells that it is the end
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w; last seen: %s", what, context.Cause(ctx), why)
+			return fmt.Errorf("wait for %s: %w; last seen: %s", what, context.Cause(ctx), last)
 		case <-tick.C:
 		}
 	}
