@@ -46,7 +46,7 @@ bench-failover: packages-test build
 
 # More seeds of the simulator than `make test` runs: make sim SEEDS=100000
 sim:
-	$(GOTEST) -timeout 0 -run Sim -v $(SIM) -sim.seeds=$(SEEDS)
+	$(GOTEST) -timeout 0 -run Seed -v $(SIM) -sim.seeds=$(SEEDS)
 
 # The tests that run PostgreSQL, on other majors too: make test-majors PG_BINS=/usr/lib/postgresql/17/bin:/usr/lib/postgresql/18/bin
 test-majors: packages-test

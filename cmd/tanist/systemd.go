@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
-	"strconv"
 )
 
 // What the service manager is told.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tanist-ha/tanist/config"
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/version"
 )
 
 // app is one run of the tool: what it reads and writes, and how it reaches the store and the members. Tests set the fields.
@@ -66,6 +67,7 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:              "tanistctl [OPTIONS] COMMAND",
 		Short:            "Show and steer PostgreSQL clusters that tanist or Patroni keeps",
+		Version:          version.Release,
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		TraverseChildren: true,

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tanist-ha/tanist/rest/restclient"
@@ -147,7 +148,8 @@ func (d *demo) explain(ctx context.Context, leader *host, lost time.Time) {
 	}
 	d.say("Why? tanistctl explain asks it:")
 	for _, e := range x.Events {
-		if e.At.After(lost) && e.Rule != "task.running" {
+		section, _, _ := strings.Cut(string(e.Rule), ".")
+		if e.At.After(lost) && section != "task" && section != "start" {
 			d.say("  %6.2fs  %-24s %s", e.At.Sub(lost).Seconds(), e.Rule, e.Sentence)
 		}
 	}

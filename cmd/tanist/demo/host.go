@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,7 +41,9 @@ func (h *host) start() error {
 	cmd := exec.Command(h.program, h.configFile())
 	cmd.Args[0] = "tanist"
 	cmd.Dir, cmd.Stdout, cmd.Stderr = h.dir, log, log
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + os.TempDir(), "LANG=C.UTF-8"}
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { // settings of some other cluster
+		return strings.HasPrefix(v, "PATRONI_") || strings.HasPrefix(v, "PG")
+	})
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for the demo, which ends the agents in order
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the agent of %s: %w", h.name, err)
