@@ -71,3 +71,12 @@ func decodeConfig(value []byte) (json.RawMessage, []string) {
 	}
 	return json.RawMessage(value), nil
 }
+
+// decodeReserved reads tanist's own key. Garbage counts as nothing reserved; the next leader writes over it.
+func decodeReserved(value []byte) (Reserved, []string) {
+	var r Reserved
+	if json.Unmarshal(value, &r) != nil {
+		return Reserved{}, []string{"its value is not a JSON object with a timeline; it is ignored"}
+	}
+	return r, nil
+}

@@ -115,6 +115,9 @@ func (d *decoder) key(c *Cluster, name string, e *Entry) {
 		}
 	case keyHistory:
 		c.History, c.HistoryVersion = cached(d, c, e, decodeHistory), e.Version
+	case keyTanist:
+		r := cached(d, c, e, decodeReserved)
+		c.Reserved = Reserved{Version: e.Version, Timeline: r.Timeline}
 	case keyFailsafe:
 		c.Failsafe, c.FailsafeVersion = cached(d, c, e, decodeFailsafe), e.Version
 	default:

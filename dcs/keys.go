@@ -14,6 +14,7 @@ const (
 	keyHistory      = "history"
 	keySync         = "sync"
 	keyFailsafe     = "failsafe"
+	keyTanist       = "tanist" // ours alone, see Reserved; Patroni passes over names that it does not know
 )
 
 // DefaultNamespace is where Patroni keeps its clusters unless it is told otherwise.

@@ -76,6 +76,11 @@ func (c *Client) acquisition(r Acquire, data []byte) (tx Txn, created bool) {
 		expect(c.prefix+keySync, r.Expect.Sync),
 		expect(c.prefix+keyFailsafe, r.Expect.Failsafe),
 		expect(c.prefix+keyHistory, r.Expect.History))
+	if r.Timeline != 0 {
+		value := fmt.Appendf(nil, `{"timeline":%d}`, r.Timeline)
+		tx.If = append(tx.If, expect(c.prefix+keyTanist, r.Expect.Reserved))
+		tx.Do = append(tx.Do, Write{Key: c.prefix + keyTanist, Value: value})
+	}
 	switch {
 	case r.Expect.IgnoreInitialize:
 	case r.Expect.InitializeCreated == 0:

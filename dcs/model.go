@@ -19,6 +19,7 @@ type Cluster struct {
 	History         History
 	HistoryVersion  Version
 	Failsafe        map[string]string // member name to api_url; nil: absent or garbage
+	Reserved        Reserved
 	FailsafeVersion Version
 	Problems        []string // sentences about keys that could not be understood, for people
 }
@@ -149,3 +150,11 @@ type HistoryLine struct {
 
 // History is the /history key: a JSON array of arrays.
 type History []HistoryLine
+
+// Reserved is the key that is tanist's own. Timeline is the highest timeline number that any leader has reserved: a promotion takes the next
+// one in the transaction that acquires the leader key, so that two servers never call two branches by one number. (PostgreSQL
+// picks the number from what it finds locally; a node that never heard of its predecessor's promotion would pick it again.)
+type Reserved struct {
+	Version  Version `json:"-"`
+	Timeline uint32  `json:"timeline"`
+}

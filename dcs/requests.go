@@ -23,11 +23,13 @@ type Acquire struct {
 	Expect   Expect  // what the decision to race was made on; any difference is ErrConflict (safety 3.6)
 	Takeover *Leader // not nil: re-bind exactly this life of the key, which an earlier run of this node left (safety 1.6)
 	Member   MemberData
+	Timeline uint32 // to reserve in the same transaction (see Reserved); 0: none
 }
 
 // Expect holds the versions of the keys that a decision read; zero means "was absent".
 type Expect struct {
 	Sync, Failsafe, History Version
+	Reserved                Version
 	InitializeCreated       Version // not 0: /initialize must still be this life of it (closed bootstrap, safety 5.3)
 	IgnoreInitialize        bool    // true: do not compare /initialize at all
 }

@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"github.com/tanist-ha/tanist/postgres"
 	"maps"
 	"time"
 )
@@ -153,7 +154,7 @@ func foldBegun(now time.Time, v *View, e Begun) {
 	case AcquireKey:
 		v.TookOver = v.TookOver || a.Request.Takeover != nil
 		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
-		v.Lease = Lease{State: LeaseDoubt, Decided: now}
+		v.Lease = Lease{State: LeaseDoubt, Decided: now, Timeline: postgres.Timeline(a.Request.Timeline)}
 	case ReleaseKey:
 		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
 		v.Lease.State, v.Lease.Auth = LeaseDoubt, Authority{}

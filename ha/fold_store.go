@@ -95,7 +95,7 @@ func (v *View) lost(cause string) {
 func foldVacancy(now time.Time, v *View) {
 	c := &v.Store.Cluster
 	if c.Leader != nil {
-		v.Vacancy = Vacancy{LastName: c.Leader.Name, LastSeen: now, Last: findMember(c, c.Leader.Name)}
+		v.Vacancy = Vacancy{Known: c.Members, LastName: c.Leader.Name, LastSeen: now, Last: findMember(c, c.Leader.Name)}
 		return
 	}
 	if v.Vacancy.Since.IsZero() {
@@ -141,11 +141,11 @@ func (v *View) sessionLost() {
 
 func foldAcquired(now time.Time, v *View, e Acquired) {
 	v.answered(now, e.Fault)
-	decided := v.Lease.Decided
+	decided, timeline := v.Lease.Decided, v.Lease.Timeline
 	switch {
 	case e.Fault == nil:
 		v.PromoteFailures = 0
-		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided,
+		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided, Timeline: timeline,
 			Auth: Authority{Sent: v.Session.Kept, TTL: min(v.Session.TTL, e.Held.TTL)}}
 		if now.Sub(decided) > time.Second {
 			v.Lease.Late, v.Lease.Looked = true, now

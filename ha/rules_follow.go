@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"cmp"
 	"reflect"
 	"time"
 
@@ -114,7 +115,7 @@ func followLineage(now time.Time, v *View) Verdict {
 	case !v.lineageWanted(now):
 		return pass("our log was compared with the leader's, or streams")
 	case !r.At.IsZero() && now.Before(r.At.Add(5*retry)):
-		return wait(r.At.Add(5*retry), "the leader could not be compared with: %s%s", r.Problem, v.verdict().Reason)
+		return wait(r.At.Add(5*retry), "our log could not be compared with the leader's: %s", cmp.Or(r.Problem, v.verdict().Reason))
 	case !v.running() && !r.First.IsZero() && now.Sub(r.First) > lineagePatience:
 		return pass("the leader could not be compared with for a while: " + r.Problem)
 	case v.leaderUpstream() == nil:
@@ -195,6 +196,10 @@ func followStart(now time.Time, v *View) Verdict {
 	}
 	if d := v.startPause(now); d.matched {
 		return d
+	}
+	if d := v.verdict(); d.Divergence != postgres.DivergenceNone {
+		// It may run, for readers and for a race; it may not stream before its log was compared.
+		return act("starting as a secondary of nobody: "+d.Reason, RunTask{Task: postgres.Task{Kind: postgres.TaskStart}, Why: WhyRejoin})
 	}
 	return act("starting as a secondary", RunTask{Task: postgres.Task{Kind: postgres.TaskStart, Upstream: v.upstream()}, Why: WhyRejoin})
 }

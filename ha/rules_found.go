@@ -77,7 +77,7 @@ func foundAcquire(now time.Time, v *View) Verdict {
 	case v.sessionTooOld(now):
 		return act("the session is renewed before the leader key is asked for", KeepSession{dcs.KeepAlive{TTL: v.Settings.TTL, Member: v.member()}})
 	}
-	r := dcs.Acquire{Member: v.member(), Expect: v.expect()}
+	r := dcs.Acquire{Member: v.member(), Expect: v.expect(), Timeline: uint32(v.nextTimeline())}
 	r.Expect.IgnoreInitialize, r.Expect.InitializeCreated = false, v.Initialize.Mine.Entry.Created
 	return act("the cluster is made: the leader key is asked for", AcquireKey{r})
 }

@@ -228,8 +228,17 @@ func leaderPromote(now time.Time, v *View) Verdict {
 	if d := v.renewFirst(now); d.matched {
 		return d
 	}
+	self, _ := v.Local.position()
+	reserved := max(v.Lease.Timeline, postgres.Timeline(v.Store.Cluster.Reserved.Timeline))
+	switch {
+	case reserved > self.Timeline:
+	case v.free(LaneStore):
+		return act("no timeline above ours is reserved: the key is released, to be acquired with one", v.release(dcs.StateRunning))
+	default:
+		return rest("no timeline is reserved for us; the store is busy")
+	}
 	return act("promoted self to leader by acquiring session lock",
-		RunTask{Task: postgres.Task{Kind: postgres.TaskPromote, Slots: v.wantSlots()}})
+		RunTask{Task: postgres.Task{Kind: postgres.TaskPromote, Slots: v.wantSlots(), Timeline: reserved}})
 }
 
 // leaderIdle is the normal state of a leader.

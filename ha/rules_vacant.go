@@ -18,6 +18,7 @@ var vacantRules = []Rule{
 	{"vacant.lease-alive", vacantLeaseAlive},
 	{"vacant.handed-to-us", vacantHandedToUs},
 	{"vacant.not-founded", vacantNotFounded},
+	{"vacant.newcomer", vacantNewcomer},
 	{"vacant.poll", vacantPoll},
 	{"vacant.primary-alive", vacantPrimaryAlive},
 	{"vacant.own-position", vacantOwnPosition},
@@ -160,7 +161,7 @@ func vacantHandedToUs(now time.Time, v *View) Verdict {
 
 // acquire asks for the leader key as things stand.
 func (v *View) acquire() AcquireKey {
-	return AcquireKey{dcs.Acquire{Expect: v.expect(), Member: v.member()}}
+	return AcquireKey{dcs.Acquire{Expect: v.expect(), Member: v.member(), Timeline: uint32(v.nextTimeline())}}
 }
 
 // vacantNotFounded lets W pass when the cluster has no /initialize although we have data: the store may have been wiped, and a leader may
@@ -174,6 +175,16 @@ func vacantNotFounded(now time.Time, v *View) Verdict {
 		return rest("somebody founds the cluster %s anew although there is data here; waiting", v.Self.Scope)
 	}
 	return wait(end, "the store does not know the cluster, but there is data here: waiting for a leader that may live").until(end)
+}
+
+// vacantNewcomer lets the other members announce themselves before a node races that has seen no leader since it started: after a long
+// outage of the store, all member keys have expired, and those who were there come back at once.
+func vacantNewcomer(now time.Time, v *View) Verdict {
+	end := v.Vacancy.Since.Add(min(v.Settings.RetryTimeout, 5*time.Second))
+	if v.Vacancy.LastName != "" || v.primary() || !now.Before(end) {
+		return pass("we know who led last, or have waited for the others")
+	}
+	return wait(end, "this node has just started: waiting for other members to announce themselves").until(end)
 }
 
 // vacantPoll asks every member how far its log reaches, as of a moment after the vacancy.

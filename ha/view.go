@@ -105,12 +105,13 @@ type Lease struct {
 	State        LeaseState
 	Leader       dcs.Meta
 	Auth         Authority
-	Since        time.Time // when it was acquired
-	Decided      time.Time // when the decision to acquire it was made
-	Late         bool      // the acquire took so long that its grounds have to be looked at again (safety 3.6)
-	Looked       time.Time // when Late was set: facts older than this do not count
-	Cause        string    // why it was lost
-	RenewFailed  time.Time // last renewal that was not confirmed; zero after a confirmed one
+	Since        time.Time         // when it was acquired
+	Timeline     postgres.Timeline // reserved with it, for the promotion
+	Decided      time.Time         // when the decision to acquire it was made
+	Late         bool              // the acquire took so long that its grounds have to be looked at again (safety 3.6)
+	Looked       time.Time         // when Late was set: facts older than this do not count
+	Cause        string            // why it was lost
+	RenewFailed  time.Time         // last renewal that was not confirmed; zero after a confirmed one
 	RenewProblem string
 }
 
@@ -181,8 +182,9 @@ type Handover struct {
 
 // Vacancy is what we remember about the absence of a leader.
 type Vacancy struct {
-	Since    time.Time   // when we saw it first; zero: there is a leader
-	Last     *dcs.Member // the last leader, as its member key was when we saw it last; nil: none known
+	Since    time.Time    // when we saw it first; zero: there is a leader
+	Known    []dcs.Member // the members when somebody led last
+	Last     *dcs.Member  // the last leader, as its member key was when we saw it last; nil: none known
 	LastSeen time.Time
 	LastName string
 	Moved    time.Time // when our own position was last seen to grow during the vacancy

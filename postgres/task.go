@@ -43,9 +43,11 @@ type Task struct {
 	Checkpoint bool      `json:",omitempty"` // stop: checkpoint first, while clients still work
 	// By is when a stop must have ended the server, whatever it takes: its ladder (fast, immediate, SIGKILL) is spread over
 	// the time until then. Zero: the stop may take as long as the server needs.
-	By     time.Time `json:",omitzero"`
-	Slots  []string  `json:",omitempty"` // promote, start as primary: physical slots to have at once
-	Rename bool      `json:",omitempty"` // wipe: keep the old directory beside, as NAME.failed
+	By    time.Time `json:",omitzero"`
+	Slots []string  `json:",omitempty"` // promote, start as primary: physical slots to have at once
+	// Timeline is the number that a promotion must take, 0 for the next one. Numbers between are marked as used.
+	Timeline Timeline `json:",omitempty"`
+	Rename   bool     `json:",omitempty"` // wipe: keep the old directory beside, as NAME.failed
 }
 
 // Upstream is a server to clone, stream or rewind from.

@@ -148,9 +148,9 @@ func (s *server) shutDown() postgres.LSN {
 }
 
 // promote makes the standby a primary on a new timeline.
-func (s *server) promote() {
+func (s *server) promote(tl postgres.Timeline) {
 	s.history = append(s.history[:len(s.history):len(s.history)], postgres.Switch{Parent: s.tl, LSN: s.end(), Reason: "no recovery target specified"})
-	s.tl++
+	s.tl = max(tl, s.tl+1)
 	s.inRecovery, s.standby, s.streaming = false, false, false
 	s.state = postgres.ControlInProduction
 	s.w.promoted(s)

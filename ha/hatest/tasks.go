@@ -231,7 +231,7 @@ func (j *job) promote() {
 				j.fail(errors.New("the server ended before it was promoted"))
 			default:
 				// A promotion that was asked for happens, whatever becomes of the agent.
-				s.promote()
+				s.promote(j.task.Timeline)
 				j.phase(postgres.Phase{Name: postgres.PhaseReady})
 				j.done(postgres.Outcome{})
 			}
