@@ -104,8 +104,7 @@ func (d *demo) loseLeader(ctx context.Context, w *writer) error {
 		return err
 	}
 	leader := d.host(d.view.leader())
-	d.say("%s leads. Writes stood still for %s (the lease of the lost leader is %s; patroni.yml usually says 30 s).",
-		leader.name, round(w.outage()), ttl)
+	d.say("%s leads. Writes stood still for %s. (The lost leader's lease is %s here, where patroni.yml usually says 30 s;\nit begins anew if the lost host led etcd as well.)", leader.name, round(w.outage()), ttl)
 	d.explain(ctx, leader, lost)
 
 	d.say("The host of %s comes back.", old.name)
