@@ -22,7 +22,7 @@ func (i *Instance) bootstrap(ctx context.Context, phase func(postgres.Phase)) (p
 	if c, problem := i.condition(); c != postgres.DataDirEmpty {
 		return out, fmt.Errorf("the data directory is not empty but %s: %s", c, problem)
 	}
-	if err := i.writeMarker(marker{Work: "bootstrap"}); err != nil {
+	if err := i.writeMarker(marker{Work: postgres.TaskBootstrap}); err != nil {
 		return out, err
 	}
 	if err := i.initDB(ctx); err != nil {

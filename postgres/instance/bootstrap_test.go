@@ -74,7 +74,7 @@ func TestBootstrapFailure(t *testing.T) {
 	n := newNode(t, cfg)
 	_, err := n.try(postgres.Task{Kind: postgres.TaskBootstrap})
 	wantError(t, err, "post_bootstrap", "exit status 3", "no such luck")
-	if o := n.look(); o.DataDir != postgres.DataDirUnfinished || !o.Closed {
+	if o := n.look(); o.DataDir != postgres.DataDirUnfinished || o.Unfinished != postgres.TaskBootstrap || !o.Closed {
 		t.Errorf("after a failed bootstrap: %+v", o)
 	}
 	n.must(postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopImmediate})

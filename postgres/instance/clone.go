@@ -32,7 +32,7 @@ func (i *Instance) clone(ctx context.Context, t postgres.Task, phase func(postgr
 	if err := i.writePassFile(t.Upstream.Host, t.Upstream.Port); err != nil {
 		return err
 	}
-	if err := i.writeMarker(marker{Work: "clone"}); err != nil {
+	if err := i.writeMarker(marker{Work: postgres.TaskClone}); err != nil {
 		return err
 	}
 	if err := i.emptyDataDir(); err != nil {
@@ -90,5 +90,5 @@ func (i *Instance) finishClone(ctx context.Context) error {
 	if err := i.syncAll(); err != nil {
 		return err
 	}
-	return i.writeMarker(marker{Work: "clone", Whole: true})
+	return i.writeMarker(marker{Work: postgres.TaskClone, Whole: true})
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tanist-ha/tanist/postgres"
 )
@@ -51,6 +52,8 @@ type Config struct {
 	Connector postgres.Connector // required
 	Logger    *slog.Logger       // required
 	Settings  postgres.Settings  // in force until the first Configure
+	// Now is the clock that postgres.Task.By is told in; time.Now unless set.
+	Now func() time.Time
 }
 
 // Credentials name a role and how it logs in.
@@ -100,6 +103,9 @@ func (c *Config) setDefaults() {
 	set(&c.Superuser.Username, "postgres")
 	set(&c.LogFile, c.beside(".log"))
 	set(&c.PgPass, c.beside(".pgpass"))
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.Port == 0 {
 		c.Port = 5432
 	}

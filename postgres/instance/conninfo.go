@@ -96,6 +96,9 @@ func (i *Instance) primaryConninfo(u *postgres.Upstream) string {
 	if i.cfg.KrbSrvName != "" {
 		ci["krbsrvname"] = i.cfg.KrbSrvName
 	}
+	if u.Primary {
+		ci["target_session_attrs"] = "primary"
+	}
 	if i.major >= 17 {
 		ci["dbname"] = i.cfg.Database // slot synchronization logs in to it
 	}

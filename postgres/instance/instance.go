@@ -142,6 +142,8 @@ func (i *Instance) Run(ctx context.Context, t postgres.Task, phase func(postgres
 		err = i.follow(ctx, t)
 	case postgres.TaskLineage:
 		out, err = i.lineage(ctx, t)
+	case postgres.TaskRecover:
+		err = i.recover(ctx)
 	case postgres.TaskRewind:
 		err = i.rewind(ctx, t, phase)
 	case postgres.TaskWipe:

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"github.com/tanist-ha/tanist/postgres"
 )
 
 // marker tells, beside the data directory, what was being done to it. It is on disk before the first change and goes
 // after the first successful start. pg_rewind deletes files that its source lacks, so it cannot be inside.
 type marker struct {
-	Work string `json:"work"` // "bootstrap", "clone", "rewind"
+	Work postgres.TaskKind `json:"work"` // bootstrap, clone or rewind
 	// Whole says that the work was finished: the directory may be started, as a standby.
 	Whole bool `json:"whole"`
 }
@@ -24,7 +26,7 @@ func (i *Instance) readMarker() *marker {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	m := &marker{Work: "unknown work"}
+	m := &marker{Work: postgres.TaskClone} // whatever it was, the directory has to be made anew
 	if err == nil {
 		if json.Unmarshal(raw, m) != nil {
 			m.Whole = false

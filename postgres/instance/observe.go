@@ -52,6 +52,8 @@ type diskFacts struct {
 	history postgres.History
 	standby bool
 	status  string // of postmaster.pid
+
+	unfinished postgres.TaskKind
 }
 
 // Observe looks once, within the context's deadline. It never fails: what could not be seen is absent.
@@ -59,6 +61,7 @@ func (i *Instance) Observe(ctx context.Context) postgres.Observation {
 	var o postgres.Observation
 	d := i.lookAtDisk(ctx)
 	o.DataDir, o.Problem, o.Control, o.History, o.Standby = d.dataDir, d.problem, d.control, d.history, d.standby
+	o.Unfinished = d.unfinished
 	r := i.postmaster()
 	if r == nil {
 		i.eye.mu.Lock()
@@ -129,6 +132,9 @@ func (i *Instance) lookAtDisk(ctx context.Context) diskFacts {
 func (i *Instance) readDisk(ctx context.Context) diskFacts {
 	var d diskFacts
 	d.dataDir, d.problem = i.condition()
+	if m := i.readMarker(); m != nil && d.dataDir == postgres.DataDirUnfinished {
+		d.unfinished = m.Work
+	}
 	if d.dataDir != postgres.DataDirReady && d.dataDir != postgres.DataDirUnfinished {
 		return d
 	}

@@ -75,7 +75,7 @@ func TestDiskFull(t *testing.T) {
 	cfg.BinNames = map[string]string{"pg_basebackup": outside(script)}
 	b := newNode(t, cfg)
 	_, err := b.try(postgres.Task{Kind: postgres.TaskClone, Upstream: a.upstream()})
-	wantError(t, err, "copy from a", "No space left on device")
+	wantError(t, err, "copy from a", "could not open write-ahead log file")
 	if o := b.look(); o.DataDir != postgres.DataDirEmpty || exists(b.markerPath()) {
 		t.Errorf("after the failure: %+v", o)
 	}

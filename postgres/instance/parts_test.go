@@ -166,16 +166,24 @@ func TestTitles(t *testing.T) {
 
 func TestLadder(t *testing.T) {
 	now := time.Unix(1000, 0)
-	ctx, cancel := context.WithDeadline(context.Background(), now.Add(9*time.Second))
-	defer cancel()
-	if l := newLadder(ctx, postgres.StopFast, now); l.first != unix.SIGINT || l.quit.Sub(now) != 6*time.Second || l.kill.Sub(now) != 9*time.Second {
+	if l := newLadder(postgres.StopFast, now, 9*time.Second); l.first != unix.SIGINT || l.quit.Sub(now) != 6*time.Second || l.kill.Sub(now) != 9*time.Second {
 		t.Errorf("%+v", l)
 	}
-	if l := newLadder(context.Background(), postgres.StopFast, now); !l.quit.IsZero() || !l.kill.IsZero() {
+	if l := newLadder(postgres.StopFast, now, unlimited); !l.quit.IsZero() || !l.kill.IsZero() {
 		t.Errorf("%+v", l)
 	}
-	if l := newLadder(ctx, postgres.StopImmediate, now); l.first != unix.SIGQUIT || l.kill.Sub(now) != immediatePatience {
+	if l := newLadder(postgres.StopFast, now, -time.Second); l.kill != now {
 		t.Errorf("%+v", l)
+	}
+	if l := newLadder(postgres.StopImmediate, now, time.Minute); l.first != unix.SIGQUIT || l.kill.Sub(now) != immediatePatience {
+		t.Errorf("%+v", l)
+	}
+	i := &Instance{cfg: Config{Now: func() time.Time { return now }}}
+	if left := i.timeLeft(context.Background(), postgres.Task{By: now.Add(time.Second)}); left != time.Second {
+		t.Errorf("left: %v", left)
+	}
+	if left := i.timeLeft(context.Background(), postgres.Task{}); left != unlimited {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -35,8 +35,17 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 	} else if state != postgres.ControlArchiveRecovery {
 		return fmt.Errorf("the server is not a running standby: its control file says %q", state)
 	}
+	if t.Timeline != 0 {
+		c, err := i.readControl(ctx)
+		if err != nil {
+			return err
+		}
+		if err := i.reserveTimeline(max(c.Timeline, c.MinRecoveryTimeline), t.Timeline); err != nil {
+			return err
+		}
+	}
 	if err := context.Cause(ctx); err != nil {
-		return err
+		return errors.Join(err, i.dropSkipped())
 	}
 	// The file is only read by the server that is about to be signalled, so it need not reach the disk.
 	if err := os.WriteFile(filepath.Join(i.cfg.DataDir, "promote"), nil, i.fileMode()); err != nil {
@@ -48,11 +57,16 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 	}
 	phase(postgres.Phase{Name: postgres.PhaseSignalled})
 	if err := i.awaitProduction(ctx, r, control); err != nil {
-		return err
+		return errors.Join(err, i.dropSkipped())
 	}
 	phase(postgres.Phase{Name: postgres.PhaseReady})
 	i.afterPromotion(ctx, r, t)
-	return nil
+	if t.Timeline == 0 {
+		return nil
+	}
+	s, _ := i.currentSettings()
+	mode, on := postgres.ParseBool(s.Parameters["archive_mode"])
+	return i.confirmTimeline(t.Timeline, mode && on || s.Parameters["archive_mode"] == "always")
 }
 
 // awaitProduction waits until pg_control says "in production": the server writes that after it has begun to take writes

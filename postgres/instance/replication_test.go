@@ -248,10 +248,10 @@ func TestClone(t *testing.T) {
 	})
 	t.Run("agent dies", func(t *testing.T) {
 		mustWrite(t, b.cfg.DataDir+"/PG_VERSION", itoa(b.major))
-		if err := b.writeMarker(marker{Work: "clone"}); err != nil {
+		if err := b.writeMarker(marker{Work: postgres.TaskClone}); err != nil {
 			t.Fatal(err)
 		}
-		if o := b.look(); o.DataDir != postgres.DataDirUnfinished || !strings.Contains(o.Problem, "clone") {
+		if o := b.look(); o.DataDir != postgres.DataDirUnfinished || o.Unfinished != postgres.TaskClone || !strings.Contains(o.Problem, "clone") {
 			t.Errorf("half a clone: %+v", o)
 		}
 	})

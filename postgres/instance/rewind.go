@@ -10,29 +10,37 @@ import (
 	"github.com/tanist-ha/tanist/postgres"
 )
 
+// recover carries out TaskRecover. A server that ended in order needs none.
+func (i *Instance) recover(ctx context.Context) error {
+	control, err := i.atRest(ctx)
+	if err != nil || control.State == postgres.ControlShutDown || control.State == postgres.ControlShutDownInRecovery {
+		return err
+	}
+	return i.recoverSingle(ctx, control)
+}
+
+// atRest returns pg_control of a whole data directory on which nothing runs.
+func (i *Instance) atRest(ctx context.Context) (*postgres.Control, error) {
+	if r := i.postmaster(); r != nil {
+		return nil, fmt.Errorf("a server runs on the data directory, as process %d", r.id.PID)
+	}
+	if c, problem := i.condition(); c != postgres.DataDirReady {
+		return nil, fmt.Errorf("the data directory is %s: %s", c, problem)
+	}
+	if err := i.sweep(ctx, nil); err != nil {
+		return nil, err
+	}
+	return i.readControl(ctx)
+}
+
 // rewind carries out TaskRewind: crash recovery first if pg_control asks for it, then pg_rewind.
 func (i *Instance) rewind(ctx context.Context, t postgres.Task, phase func(postgres.Phase)) error {
 	if t.Upstream == nil {
 		return errors.New("no upstream is named")
 	}
-	if r := i.postmaster(); r != nil {
-		return fmt.Errorf("a server runs on the data directory, as process %d", r.id.PID)
-	}
-	if c, problem := i.condition(); c != postgres.DataDirReady {
-		return fmt.Errorf("the data directory is %s: %s", c, problem)
-	}
-	if err := i.sweep(ctx, nil); err != nil {
+	phase(postgres.Phase{Name: postgres.PhaseProgress, Text: "crash recovery in single-user mode, if needed"})
+	if err := i.recover(ctx); err != nil {
 		return err
-	}
-	control, err := i.readControl(ctx)
-	if err != nil {
-		return err
-	}
-	if control.State != postgres.ControlShutDown && control.State != postgres.ControlShutDownInRecovery {
-		phase(postgres.Phase{Name: postgres.PhaseProgress, Text: "crash recovery in single-user mode"})
-		if err := i.recoverSingle(ctx, control); err != nil {
-			return err
-		}
 	}
 	if err := i.writePassFile(t.Upstream.Host, t.Upstream.Port); err != nil {
 		return err
@@ -70,7 +78,7 @@ func (i *Instance) recoverSingle(ctx context.Context, control *postgres.Control)
 // runRewind runs pg_rewind. Once it has begun to change files, an interruption leaves a directory that must not be
 // started: the marker says so.
 func (i *Instance) runRewind(ctx context.Context, u *postgres.Upstream, phase func(postgres.Phase)) error {
-	if err := i.writeMarker(marker{Work: "rewind"}); err != nil {
+	if err := i.writeMarker(marker{Work: postgres.TaskRewind}); err != nil {
 		return err
 	}
 	begun, last := false, time.Time{}
@@ -94,7 +102,7 @@ func (i *Instance) runRewind(ctx context.Context, u *postgres.Upstream, phase fu
 		if err := i.syncAll(); err != nil {
 			return err
 		}
-		return i.writeMarker(marker{Work: "rewind", Whole: true})
+		return i.writeMarker(marker{Work: postgres.TaskRewind, Whole: true})
 	case !begun:
 		return errors.Join(fmt.Errorf("rewind to %s: %w", u.Name, err), i.removeMarker())
 	}

@@ -34,6 +34,9 @@ func (i *Instance) start(ctx context.Context, t postgres.Task, phase func(postgr
 	if err := i.sweep(ctx, nil); err != nil {
 		return err
 	}
+	if err := i.dropSkipped(); err != nil {
+		return err
+	}
 	control, err := i.readControl(ctx)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,8 +20,8 @@ import (
 // not ended after 5 s (PostgreSQL source, SIGKILL_CHILDREN_AFTER_SECS).
 const immediatePatience = 8 * time.Second
 
-// stop carries out TaskStop. The deadline of ctx, if it has one, is the ladder: SIGQUIT when two thirds of the time have
-// passed, SIGKILL at its end. Without one, an orderly shutdown takes the time that it takes.
+// stop carries out TaskStop. Its time, from Task.By or the deadline of ctx, is the ladder: SIGQUIT when two thirds of it
+// have passed, SIGKILL at its end. Without one, an orderly shutdown takes the time that it takes.
 func (i *Instance) stop(ctx context.Context, t postgres.Task, phase func(postgres.Phase)) (postgres.Outcome, error) {
 	r := i.postmaster()
 	if r == nil {
@@ -33,7 +34,7 @@ func (i *Instance) stop(ctx context.Context, t postgres.Task, phase func(postgre
 	}
 	f, _ := i.readPidFile()
 	r.remember(f)
-	l := newLadder(ctx, t.Stop, time.Now())
+	l := newLadder(t.Stop, time.Now(), i.timeLeft(ctx, t))
 	ctx = context.WithoutCancel(ctx)
 	if err := signalPostmaster(r, l.first); err != nil {
 		return postgres.Outcome{}, fmt.Errorf("signal the postmaster: %w", err)
@@ -67,20 +68,30 @@ type ladder struct {
 	quit, kill time.Time // zero: never
 }
 
-func newLadder(ctx context.Context, mode postgres.StopMode, now time.Time) ladder {
-	l := ladder{first: unix.SIGINT}
-	deadline, bounded := ctx.Deadline()
+// unlimited is more time than anything takes.
+const unlimited = time.Duration(math.MaxInt64)
+
+// timeLeft is how long a stop may take.
+func (i *Instance) timeLeft(ctx context.Context, t postgres.Task) time.Duration {
+	left := unlimited
+	if deadline, ok := ctx.Deadline(); ok {
+		left = time.Until(deadline)
+	}
+	if !t.By.IsZero() {
+		left = min(left, t.By.Sub(i.cfg.Now()))
+	}
+	return left
+}
+
+func newLadder(mode postgres.StopMode, now time.Time, left time.Duration) ladder {
+	left = max(left, 0)
 	if mode == postgres.StopImmediate {
-		l.first, l.kill = unix.SIGQUIT, now.Add(immediatePatience)
-		if bounded && deadline.Before(l.kill) {
-			l.kill = deadline
-		}
-		return l
+		return ladder{first: unix.SIGQUIT, kill: now.Add(min(left, immediatePatience))}
 	}
-	if bounded {
-		l.quit, l.kill = now.Add(deadline.Sub(now)*2/3), deadline
+	if left == unlimited {
+		return ladder{first: unix.SIGINT}
 	}
-	return l
+	return ladder{first: unix.SIGINT, quit: now.Add(left * 2 / 3), kill: now.Add(left)}
 }
 
 // descend waits for the end of the server, sends the signals of the ladder, and tells when pg_control says "shut down":
