@@ -13,13 +13,14 @@ const MaxSteps = 32
 // Machine is a node without threads, clock, disk or network: events go in, requests come out. A Node runs one over real ports, the
 // simulator runs many over simulated ones.
 type Machine struct {
-	view     View
-	rules    *Rulebook
-	nextID   uint64
-	last     Decision
-	counts   map[RuleID]uint64
-	history  []HistoryItem
-	overruns int
+	view       View
+	rules      *Rulebook
+	nextID     uint64
+	last       Decision
+	counts     map[RuleID]uint64
+	history    []HistoryItem
+	overruns   int
+	remembered int // decisions ever put into history
 }
 
 // NewMachine makes the machine of a node that has just started and knows nothing but its settings. configRaw is the dynamic
@@ -60,8 +61,13 @@ func (m *Machine) Step(now time.Time, e Event) (requests []Request, next time.Ti
 		m.last = m.rules.Decide(now, &m.view)
 		m.counts[m.last.Reason.Rule]++
 		if len(m.last.Do) == 0 {
-			m.remember(now)
+			if !m.view.askedJustNow() {
+				m.remember(now)
+			}
 			return requests, m.last.Next
+		}
+		if weighty(m.last.Do) {
+			m.remember(now)
 		}
 		for _, a := range m.last.Do {
 			if r, ok := m.begin(now, a); ok {
@@ -89,12 +95,37 @@ func (m *Machine) begin(now time.Time, a Action) (Request, bool) {
 	return r, true
 }
 
-// remember keeps the resting decision if it is another than before.
+// askedJustNow says whether a question is under way whose answer comes in a moment: what is decided meanwhile is not worth a line.
+func (v *View) askedJustNow() bool {
+	if !v.free(LaneStore) || !v.free(LaneObserve) || !v.free(LaneFence) {
+		return true
+	}
+	for _, p := range v.Peers {
+		if p.Asking != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// weighty says whether a decision changes something that people want to read about.
+func weighty(do []Action) bool {
+	for _, a := range do {
+		switch a.(type) {
+		case RunTask, CancelTask, KillServer, AcquireKey, ReleaseKey, ClaimInitialize, DropInitialize, ClearFailover, EndHandover, Quit:
+			return true
+		}
+	}
+	return false
+}
+
+// remember keeps a decision in the history if it is another than the last one there.
 func (m *Machine) remember(now time.Time) {
 	r := m.last.Reason
 	if n := len(m.history); n > 0 && m.history[n-1].Rule == r.Rule && m.history[n-1].Sentence == r.Text {
 		return
 	}
+	m.remembered++
 	if len(m.history) >= maxHistory {
 		m.history = append(m.history[:0:0], m.history[maxHistory/2:]...)
 	}

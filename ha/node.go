@@ -30,7 +30,7 @@ type Node struct {
 	}
 	work   sync.WaitGroup
 	known  callbackState
-	logged Reason
+	logged int // decisions of the machine's history that have a line in the log
 	cached []byte
 }
 
@@ -196,20 +196,17 @@ func (n *Node) poll(ctx context.Context, a PollPeer) PeerAnswer {
 	return answers[0]
 }
 
-// log writes one line for each changed decision, and for each task.
+// log writes one line for each changed decision.
 func (n *Node) log(requests []Request) {
 	for _, r := range requests {
-		switch a := r.Action.(type) {
-		case RunTask, AcquireKey, ReleaseKey, ClaimInitialize, KillServer, ClearFailover, Quit:
-			n.cfg.Logger.Info("begin", "action", a.Name())
-		default:
-			n.cfg.Logger.Debug("begin", "action", a.Name())
-		}
+		n.cfg.Logger.Debug("begin", "action", r.Action.Name())
 	}
-	if d := n.machine.Decision().Reason; d.Rule != n.logged.Rule || d.Text != n.logged.Text {
-		n.logged = d
-		n.cfg.Logger.Info(d.Text, "rule", string(d.Rule))
+	h := n.machine.History()
+	for fresh := min(n.machine.remembered-n.logged, len(h)); fresh > 0; fresh-- {
+		item := h[len(h)-fresh]
+		n.cfg.Logger.Info(item.Sentence, "rule", string(item.Rule))
 	}
+	n.logged = n.machine.remembered
 }
 
 // saveConfig keeps the dynamic configuration for the next start, once there is a data directory to keep it in.

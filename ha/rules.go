@@ -8,9 +8,9 @@ func StandardRules() *Rulebook {
 	return &Rulebook{Sections: []Section{
 		{"authority", mayWriteNow, authorityRules},
 		{"pulse", always, pulseRules},
-		{"start", always, startRules},
 		{"handover", handingOver, handoverRules},
 		{"shutdown", shuttingDown, shutdownRules},
+		{"start", always, startRules},
 		{"task", taskRuns, taskRules},
 		{"found", foundingNow, foundRules},
 		{"empty", isEmpty, emptyRules},

@@ -114,14 +114,19 @@ func followLineage(now time.Time, v *View) Verdict {
 	switch {
 	case !v.lineageWanted(now):
 		return pass("our log was compared with the leader's, or streams")
-	case !r.At.IsZero() && now.Before(r.At.Add(5*retry)):
-		return wait(r.At.Add(5*retry), "our log could not be compared with the leader's: %s", cmp.Or(r.Problem, v.verdict().Reason))
+	case !r.At.IsZero() && now.Before(r.At.Add(v.lineagePause())):
+		return wait(r.At.Add(v.lineagePause()), "our log could not be compared with the leader's: %s", cmp.Or(r.Problem, v.verdict().Reason))
 	case !v.running() && !r.First.IsZero() && now.Sub(r.First) > lineagePatience:
 		return pass("the leader could not be compared with for a while: " + r.Problem)
 	case v.leaderUpstream() == nil:
 		return pass("the leader publishes no address")
 	}
 	return act("is our log a part of the leader's?", RunTask{Task: postgres.Task{Kind: postgres.TaskLineage, Upstream: v.leaderUpstream()}, Why: WhyRejoin})
+}
+
+// lineagePause grows with the attempts in vain.
+func (v *View) lineagePause() time.Duration {
+	return min(time.Duration(max(v.Rejoin.Tries, 1))*3*retry, v.Settings.LoopWait)
 }
 
 // leaderUpstream is the leader itself, even where we stream from another member.

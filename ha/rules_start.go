@@ -145,6 +145,9 @@ func shutdownCancel(now time.Time, v *View) Verdict {
 
 // shutdownStop stops the server.
 func shutdownStop(now time.Time, v *View) Verdict {
+	if !v.Local.Known || (v.LastTask != nil && v.Local.Sent.Before(v.LastTask.At)) {
+		return rest("the agent ends: looking whether the server runs")
+	}
 	if !v.running() {
 		return pass("the server is down")
 	}

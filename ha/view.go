@@ -216,6 +216,7 @@ type Rejoin struct {
 	Lineage   *postgres.Lineage
 	LocalAt   time.Time // when the local side was seen
 	At        time.Time // when the leader was last asked, or the attempt ended
+	Tries     int       // in vain, in a row
 	First     time.Time // when it was asked first in vain
 	Failed    time.Time
 	Problem   string

@@ -198,7 +198,7 @@ func (w *World) endSession() {
 		id := ids[w.rng.IntN(len(ids))]
 		if c, err := w.cluster(); err == nil && c.Leader != nil && c.Leader.Meta.Session == id {
 			// An early end together with an agent that cannot notice is a numbered assumption (safety 1.7).
-			if l := w.node(c.Leader.Name); l.agent == nil || l.storeCut || w.eng.now.Before(l.pausedUntil) {
+			if l := w.node(c.Leader.Name); l.agent == nil || l.storeCut || w.lossy || w.storeDown || w.eng.now.Before(l.pausedUntil) {
 				return
 			}
 		}
@@ -212,6 +212,7 @@ func (w *World) endSession() {
 func (w *World) heal() {
 	w.logf("faults end")
 	w.storeDown, w.lossy = false, false
+	w.touchAll()
 	for _, n := range w.nodes {
 		n.storeCut, n.slow = false, 0
 		n.badStarts, n.badStops, n.badPromotes, n.badRewinds = 0, 0, 0, 0

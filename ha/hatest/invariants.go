@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/ha"
+	"github.com/tanist-ha/tanist/postgres"
 )
 
 // violate notes the first broken invariant; the run ends there.
@@ -49,7 +50,7 @@ func (w *World) checkDemotion(a *agent) {
 
 // checkPrefix sees to it that a standby's log is a part of its upstream's: the newest common positions must hold the same record.
 func (w *World) checkPrefix(s, up *server) {
-	for i := range s.log {
+	for i := max(0, len(s.log)-64); i < len(s.log); i++ { // every row is there once: an older difference would show here, too
 		if i >= len(up.log) || s.log[i] != up.log[i] {
 			w.violate("the log of %s contradicts that of %s, from which it streams, at record %d", s.n.name, up.n.name, i)
 			return
@@ -76,7 +77,7 @@ func (w *World) promoted(s *server) {
 			continue
 		}
 		for _, r := range o.log {
-			if r.row != 0 && w.eng.now.Sub(w.rows[r.row-1].at) > settled && !s.has(r) && w.stable(n, s.n) {
+			if r.row != 0 && w.eng.now.Sub(w.rows[r.row-1].at) > settled && !s.has(r) && !s.abandoned(r) && w.stable(n, s.n) {
 				w.violate("%s was promoted and lacks row %d, acknowledged %.1f s ago, which %s has", s.n.name, r.row,
 					w.eng.now.Sub(w.rows[r.row-1].at).Seconds(), n.name)
 				return
@@ -85,9 +86,19 @@ func (w *World) promoted(s *server) {
 	}
 }
 
+// abandoned says whether a record lies on a branch that was left before the present promotion: a failover has lost it already.
+func (s *server) abandoned(r record) bool {
+	before := s.history[:len(s.history)-1]
+	at := slices.IndexFunc(before, func(h postgres.Switch) bool { return h.Parent == r.tl })
+	if at >= 0 {
+		return r.lsn > before[at].LSN
+	}
+	return r.tl < s.history[len(s.history)-1].Parent
+}
+
 // apart says whether two nodes cannot talk, or could not a moment ago.
 func (w *World) apart(a, b *node) bool {
-	return a.cut[b.name] || b.cut[a.name] || w.eng.now.Before(a.pausedUntil) || w.eng.now.Before(b.pausedUntil)
+	return a.cut[b.name] || b.cut[a.name] || a.storeCut || b.storeCut || w.eng.now.Before(a.pausedUntil) || w.eng.now.Before(b.pausedUntil)
 }
 
 // stable says whether nothing has happened to either node for a while, so that they must have known of each other.

@@ -125,7 +125,9 @@ func (a *agent) step(e ha.Event) {
 	overruns := a.machine.Overruns()
 	requests, next := a.machine.Step(w.eng.now, e)
 	w.steps++
-	w.countNow(a)
+	if _, tick := e.(ha.Tick); tick {
+		w.countNow(a)
+	}
 	if d := a.machine.Decision().Reason; d.Rule != before.Rule || d.Text != before.Text {
 		w.logf("%s %s: %s", a.n.name, d.Rule, d.Text)
 	}
