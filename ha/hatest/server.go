@@ -158,6 +158,7 @@ func (s *server) promote(tl postgres.Timeline) {
 
 // pull copies what the upstream has, as a WAL receiver does, if the two logs fit.
 func (s *server) pull(up *server) {
+	was := s.streaming
 	s.streaming = false
 	if s.onlyPrimary && up.inRecovery {
 		return
@@ -176,6 +177,9 @@ func (s *server) pull(up *server) {
 	}
 	s.streaming = true
 	from := s.end()
+	if from == up.end() && s.tl == up.tl && was {
+		return // nothing new, and what is here was compared when it came
+	}
 	for i := len(up.log) - 1; i >= 0; i-- {
 		if up.log[i].lsn <= from {
 			s.log = append(s.log, up.log[i+1:]...)
