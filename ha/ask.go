@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
-	"github.com/tanist-ha/tanist/postgres"
 )
 
 // Status is the last published snapshot. It is never nil and never changes.
@@ -19,10 +18,16 @@ func (n *Node) Now() time.Time { return n.cfg.Clock.Now() }
 // Explain says why the node does what it does.
 func (n *Node) Explain() Explanation { return *n.explain.Load() }
 
-// Reload makes s the settings, after the local file was read again.
-func (n *Node) Reload(s Settings) { n.events <- SettingsChanged{s} }
+// Reload makes s the settings, after the local file was read again. A node that has ended ignores it.
+func (n *Node) Reload(s Settings) {
+	select {
+	case n.events <- SettingsChanged{s}:
+	case <-n.ended:
+	}
+}
 
-// Submit hands c to the node and waits for its answer.
+// Submit hands c to the node and waits for its answer, until ctx ends. It returns ErrStopped from a node that has ended. A node whose Run
+// was not called yet answers later.
 func (n *Node) Submit(ctx context.Context, c Command) (Answer, error) {
 	ch := make(chan Answer, 1)
 	n.commands.Lock()
@@ -32,21 +37,51 @@ func (n *Node) Submit(ctx context.Context, c Command) (Answer, error) {
 	n.commands.Unlock()
 	select {
 	case n.events <- Commanded{ID: id, Command: c}:
+	case <-n.ended:
+		return n.unanswered(id, ch, ErrStopped)
 	case <-ctx.Done():
-		n.forget(id)
-		return Answer{}, context.Cause(ctx)
+		return n.unanswered(id, ch, context.Cause(ctx))
 	}
 	select {
 	case a := <-ch:
 		return a, nil
+	case <-n.ended:
+		return n.unanswered(id, ch, ErrStopped)
 	case <-ctx.Done():
-		n.forget(id)
+		a, err := n.unanswered(id, ch, context.Cause(ctx))
 		select {
 		case n.events <- CommandDropped{ID: id}:
-		default: // the node is busy or has ended; a stale command costs it one answer to nobody
+		default: // the queue is full: abandoned finds it
 		}
-		return Answer{}, context.Cause(ctx)
+		return a, err
 	}
+}
+
+// unanswered gives a command up, unless its answer has come in the same moment.
+func (n *Node) unanswered(id uint64, ch <-chan Answer, err error) (Answer, error) {
+	n.forget(id)
+	select {
+	case a := <-ch:
+		return a, nil
+	default:
+		return Answer{}, err
+	}
+}
+
+// abandoned finds a command in the view that nobody waits for any more: its CommandDropped found no room in the queue.
+func (n *Node) abandoned() (id uint64, found bool) {
+	pending := n.machine.View().Commands
+	if len(pending) == 0 {
+		return 0, false
+	}
+	n.commands.Lock()
+	defer n.commands.Unlock()
+	for _, c := range pending {
+		if n.commands.waiting[c.ID] == nil {
+			return c.ID, true
+		}
+	}
+	return 0, false
 }
 
 func (n *Node) forget(id uint64) {
@@ -66,7 +101,8 @@ func (n *Node) reply(id uint64) {
 	}
 }
 
-// Wait returns the first published status for which ok is true.
+// Wait returns the first published status for which ok is true. Of a node that has ended it returns the last one, with ErrStopped if that
+// is not it; when ctx ends, the present one and the context's cause.
 func (n *Node) Wait(ctx context.Context, ok func(*Status) bool) (*Status, error) {
 	for {
 		changed := *n.changed.Load()
@@ -75,6 +111,10 @@ func (n *Node) Wait(ctx context.Context, ok func(*Status) bool) (*Status, error)
 		}
 		select {
 		case <-changed:
+		case <-n.ended:
+			if s := n.Status(); !ok(s) {
+				return s, ErrStopped
+			}
 		case <-ctx.Done():
 			return n.Status(), context.Cause(ctx)
 		}
@@ -114,8 +154,27 @@ func (v *View) statusAt(now, next time.Time, m *Machine) *Status {
 	if v.Task != nil {
 		s.Task = string(v.Task.Task.Kind)
 	}
+	s.Busy = v.busy()
 	s.RuleCounts = maps.Clone(m.counts)
 	return s
+}
+
+// busy lists the actions under way.
+func (v *View) busy() []string {
+	var names []string
+	for _, f := range v.Lanes {
+		if f.ID != 0 {
+			names = append(names, f.Name)
+		}
+	}
+	lanes := len(names)
+	for name, p := range v.Peers {
+		if p.Asking != 0 {
+			names = append(names, PollPeer{dcs.Member{Name: name}}.Name())
+		}
+	}
+	slices.Sort(names[lanes:])
+	return names
 }
 
 func (v *View) describeFence() string {
@@ -148,52 +207,6 @@ func explanation(now time.Time, v *View, m *Machine, s *Status) *Explanation {
 		e.Until = &m.last.Until
 	}
 	return e
-}
-
-// callbackState is what the last callbacks said.
-type callbackState struct {
-	role    dcs.Role
-	running bool
-	fired   bool
-}
-
-// next derives callbacks from two successive states: on_start, on_stop and on_role_change, with Patroni's role argument. A change of role
-// of a server whose callbacks were heard before fires on_role_change alone.
-func (c callbackState) next(v *View) ([]Notification, callbackState) {
-	if !v.Local.Known || v.Local.Closed || v.Local.Stale {
-		return nil, c
-	}
-	n := callbackState{role: v.role(), running: v.running() && v.Local.Obs.SQL != nil, fired: c.fired}
-	if n.role == dcs.RolePromoted || (v.Task != nil && v.Task.Task.Kind != postgres.TaskCheckpoint && v.Task.Task.Kind != postgres.TaskLineage) {
-		return nil, c // wait for the end of the change
-	}
-	var notes []Notification
-	note := func(action string, role dcs.Role) {
-		if cmd := v.Settings.Postgres.Callbacks[action]; cmd != "" {
-			notes = append(notes, Notification{Action: action, Role: role, Command: cmd})
-		}
-	}
-	switch {
-	case n.running && c.fired && n.role != c.role:
-		note("on_role_change", n.role)
-	case n.running && !c.running:
-		note("on_start", n.role)
-	case !n.running && c.running && n.role == dcs.RoleDemoted:
-		note("on_role_change", n.role)
-	case !n.running && c.running && !v.Shutdown.IsZero():
-		note("on_stop", n.role)
-	case !n.running && !c.running && c.fired && n.role != c.role && n.role == dcs.RoleDemoted:
-		note("on_role_change", n.role)
-	default:
-		if n.running == c.running {
-			n.role = c.role
-			if !c.fired {
-				n.role = v.role()
-			}
-		}
-	}
-	n.fired = n.fired || n.running
-	return notes, n
 }
 
 var _ Asker = (*Node)(nil)

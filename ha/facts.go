@@ -34,10 +34,20 @@ func (v *View) mayWrite() bool {
 	if !v.running() || v.Local.Closed || o.Closed {
 		return false
 	}
+	if v.promotionPending() {
+		return true
+	}
 	if o.SQL != nil {
 		return !o.SQL.InRecovery
 	}
 	return !o.Standby
+}
+
+// promotionPending says whether this server was told to promote: a busy startup process obeys long after the order was given up, so that
+// only a stop ends it.
+func (v *View) promotionPending() bool {
+	p := v.Local.Obs.Postmaster
+	return p != nil && *p == v.Local.PromotionAsked
 }
 
 // primary says whether the server is known to run, not in recovery.

@@ -109,6 +109,9 @@ func foldTaskBegun(now time.Time, v *View, a RunTask) {
 			}
 		}
 	case postgres.TaskPromote, postgres.TaskStart:
+		if p := v.Local.Obs.Postmaster; a.Task.Kind == postgres.TaskPromote && p != nil {
+			v.Local.PromotionAsked = *p
+		}
 		if a.Task.Kind == postgres.TaskPromote || a.Task.AsPrimary {
 			v.Local.WasPrimary = true // it may be, from now on
 			v.Handover = nil
@@ -221,7 +224,12 @@ func foldLineage(now time.Time, v *View, e TaskDone) {
 	if e.Fault != nil {
 		r.Lineage, r.Failed, r.Problem = nil, now, e.Fault.Text
 	}
-	if (e.Fault != nil || r.Lineage == nil || r.Lineage.InRecovery || v.verdict().Divergence == postgres.DivergenceUnknown) && r.First.IsZero() {
+	if r.Lineage != nil && !r.Lineage.InRecovery {
+		r.Tries = 0
+		return
+	}
+	r.Tries++
+	if r.First.IsZero() {
 		r.First = now
 	}
 }

@@ -28,7 +28,10 @@ type Node struct {
 		id     uint64
 		cancel context.CancelCauseFunc
 	}
-	work   sync.WaitGroup
+	work   sync.WaitGroup // requests under way, but for the task
+	task   sync.WaitGroup // the task under way: from its point of no return on it takes as long as the server does
+	runs   atomic.Bool    // Run was called
+	ended  chan struct{}  // closed when the last decision is made: nothing is taken or answered any more
 	known  callbackState
 	logged int // decisions of the machine's history that have a line in the log
 	cached []byte
@@ -52,7 +55,7 @@ func NewNode(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, events: make(chan Event, 256), cached: raw}
+	n := &Node{cfg: cfg, events: make(chan Event, 256), cached: raw, ended: make(chan struct{})}
 	n.commands.waiting = map[uint64]chan Answer{}
 	n.machine = NewMachine(cfg.self(), settings, raw, cfg.Rules)
 	n.store = StoreLane{Store: cfg.Store, Parse: cfg.Parse, Raw: raw}
@@ -70,12 +73,37 @@ func (c *Config) self() Self {
 }
 
 // Run keeps the node's part of the cluster until ctx ends, then stops the server in order, hands over, and returns. It
-// returns an error only where going on would be wrong (another cluster's data, a name that is taken); PostgreSQL is then
-// left as it was.
+// returns an error only where going on would be wrong (another cluster's data, a name that is taken), or when the orderly stop takes
+// longer than ShutdownTimeout; PostgreSQL is then left as it was. A node runs once.
 func (n *Node) Run(ctx context.Context) error {
+	if n.runs.Swap(true) {
+		return errors.New("run the node: it runs already, or has run; make another one")
+	}
 	root, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer n.drain()
 	defer stop(ErrStopped)
+	err := n.loop(ctx, root)
+	close(n.ended)
+	if errors.Is(err, errGaveUp) {
+		stop(ErrStopped)
+		n.work.Wait()
+		n.waitTask(giveUpGrace)
+		return err
+	}
+	n.work.Wait() // the last decision may have begun a request to the store
+	stop(ErrStopped)
+	n.task.Wait()
+	return err
+}
+
+// errGaveUp ends a shutdown that takes too long.
+var errGaveUp = errors.New("the server did not stop in time; it was left as it is")
+
+// giveUpGrace is how long a cancelled task is waited for when the shutdown is given up. One that is past its point of no return ends with
+// what it waits for; nobody learns of it.
+const giveUpGrace = time.Second
+
+// loop takes events one by one until the machine is done.
+func (n *Node) loop(ctx, root context.Context) error {
 	exits, hints, lost := n.cfg.Postgres.Exits(), n.cfg.Store.Hints(), n.cfg.Fence.Lost()
 	done := ctx.Done()
 	var giveUp <-chan struct{}
@@ -96,32 +124,35 @@ func (n *Node) Run(ctx context.Context) error {
 		case <-done:
 			done, e = nil, ShutdownAsked{}
 			if t := n.cfg.ShutdownTimeout; t > 0 {
-				giveUp, _ = n.cfg.Clock.At(n.cfg.Clock.Now().Add(t))
+				fired, free := n.cfg.Clock.At(n.cfg.Clock.Now().Add(t))
+				defer free()
+				giveUp = fired
 			}
 		case <-giveUp:
 			release()
-			return errors.New("the server did not stop in time; it was left as it is")
+			return errGaveUp
 		}
 		release()
 		next = n.step(root, e)
+		if id, found := n.abandoned(); found {
+			next = n.step(root, CommandDropped{ID: id})
+		}
 	}
-	n.drain()
 	if p := n.machine.View().Fatal; p != "" {
 		return errors.New(p)
 	}
 	return nil
 }
 
-// drain waits for requests to the store that were begun with the last decision.
-func (n *Node) drain() {
+// waitTask waits for the task under way, at most for d.
+func (n *Node) waitTask(d time.Duration) {
 	idle := make(chan struct{})
-	go func() { n.work.Wait(); close(idle) }()
-	for {
-		select {
-		case <-n.events:
-		case <-idle:
-			return
-		}
+	go func() { n.task.Wait(); close(idle) }()
+	late, release := n.cfg.Clock.At(n.cfg.Clock.Now().Add(d))
+	defer release()
+	select {
+	case <-idle:
+	case <-late:
 	}
 }
 
@@ -156,7 +187,7 @@ func (n *Node) begin(root context.Context, r Request) {
 	case Quit:
 		return
 	case KillServer:
-		n.goDo(func() {
+		n.work.Go(func() {
 			if err := n.cfg.Postgres.Kill(a.Cause); err != nil {
 				n.cfg.Logger.Error("the server could not be killed", "error", err)
 			}
@@ -164,10 +195,12 @@ func (n *Node) begin(root context.Context, r Request) {
 		return
 	}
 	ctx, cancel := context.WithCancelCause(root)
+	group := &n.work
 	if _, ok := r.Action.(RunTask); ok {
 		n.tasks.id, n.tasks.cancel = r.ID, cancel
+		group = &n.task
 	}
-	n.goDo(func() {
+	group.Go(func() {
 		defer cancel(nil)
 		if !r.Deadline.IsZero() {
 			var end context.CancelFunc
@@ -178,13 +211,13 @@ func (n *Node) begin(root context.Context, r Request) {
 	})
 }
 
-func (n *Node) goDo(f func()) {
-	n.work.Add(1)
-	go func() { defer n.work.Done(); f() }()
+// send hands an event to Run, as long as that takes any.
+func (n *Node) send(e Event) {
+	select {
+	case n.events <- e:
+	case <-n.ended:
+	}
 }
-
-// send hands an event to Run. The channel is emptied until the last goroutine has ended.
-func (n *Node) send(e Event) { n.events <- e }
 
 // poll asks one member.
 func (n *Node) poll(ctx context.Context, a PollPeer) PeerAnswer {
@@ -217,7 +250,7 @@ func (n *Node) saveConfig() {
 	}
 	raw := v.ConfigRaw
 	n.cached = raw
-	n.goDo(func() {
+	n.work.Go(func() {
 		if err := n.cfg.Cache.Save(raw); err != nil {
 			n.cfg.Logger.Warn("the dynamic configuration could not be cached", "error", err)
 		}

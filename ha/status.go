@@ -29,6 +29,7 @@ type Status struct {
 	Reason       Reason   // of the last decision
 	Notices      []string // everything an operator should know: settings not honoured, foreign data directory, …
 	Task         string   // what runs on the server, "" if nothing
+	Busy         []string // actions under way, in the order of their lanes: what the node waits for beside time
 	NextLoop     time.Time
 	ShuttingDown bool
 	RuleCounts   map[RuleID]uint64

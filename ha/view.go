@@ -124,26 +124,27 @@ type ClaimView struct {
 
 // LocalView is the server as last observed, corrected by what has happened since.
 type LocalView struct {
-	Known         bool
-	Obs           postgres.Observation
-	Sent          time.Time
-	At            time.Time
-	Before        postgres.Position // position at the observation before
-	BeforeSent    time.Time
-	Stale         bool                // look again
-	Dead          postgres.Postmaster // the postmaster that was last told to have ended
-	Upstream      *postgres.Upstream  // that the server was last configured with by us; nil: unknown or nobody
-	UpstreamSet   bool
-	Crashed       time.Time // a writable server ended without having been told; zero: no
-	WasPrimary    bool      // it ran writable when last seen alive
-	Cloned        bool      // a clone filled the data directory, and the server was not started since: nothing of its own is in it
-	Closed        bool      // told by bootstrap: ordinary clients cannot log in yet
-	StartFailures int       // in a row
-	StartFailed   time.Time
-	StartProblem  string
-	LastAlive     time.Time
-	NotStreaming  time.Time // since when a running standby has had no receiver that streams; zero: it streams, or is none
-	Demoted       bool      // the last stop was a demotion
+	Known          bool
+	Obs            postgres.Observation
+	Sent           time.Time
+	At             time.Time
+	Before         postgres.Position // position at the observation before
+	BeforeSent     time.Time
+	Stale          bool                // look again
+	PromotionAsked postgres.Postmaster // the postmaster that was told to promote: it may do so minutes later (safety 5.5)
+	Dead           postgres.Postmaster // the postmaster that was last told to have ended
+	Upstream       *postgres.Upstream  // that the server was last configured with by us; nil: unknown or nobody
+	UpstreamSet    bool
+	Crashed        time.Time // a writable server ended without having been told; zero: no
+	WasPrimary     bool      // it ran writable when last seen alive
+	Cloned         bool      // a clone filled the data directory, and the server was not started since: nothing of its own is in it
+	Closed         bool      // told by bootstrap: ordinary clients cannot log in yet
+	StartFailures  int       // in a row
+	StartFailed    time.Time
+	StartProblem   string
+	LastAlive      time.Time
+	NotStreaming   time.Time // since when a running standby has had no receiver that streams; zero: it streams, or is none
+	Demoted        bool      // the last stop was a demotion
 }
 
 // TaskView is the task under way.

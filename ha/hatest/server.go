@@ -43,6 +43,7 @@ type server struct {
 	closed     bool
 	stopping   bool // clients are gone
 	ready      bool
+	readyAt    time.Time
 	streaming  bool
 }
 
@@ -117,7 +118,7 @@ func (s *server) start(asPrimary bool, up *postgres.Upstream) {
 
 // started lets clients in.
 func (s *server) started(asPrimary bool) {
-	s.ready, s.inRecovery = true, !asPrimary
+	s.ready, s.inRecovery, s.readyAt = true, !asPrimary, s.w.eng.now
 	if asPrimary {
 		s.state = postgres.ControlInProduction
 	} else {
