@@ -18,6 +18,7 @@ func (i *Instance) Lock() error {
 	if i.lock != nil {
 		return nil
 	}
+	_ = os.MkdirAll(i.cfg.StateDir, 0o700) // a failure shows in the next line
 	path := i.cfg.beside(".lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

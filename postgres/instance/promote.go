@@ -65,8 +65,8 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 		return nil
 	}
 	s, _ := i.currentSettings()
-	mode, on := postgres.ParseBool(s.Parameters["archive_mode"])
-	return i.confirmTimeline(t.Timeline, mode && on || s.Parameters["archive_mode"] == "always")
+	on, _ := postgres.ParseBool(s.Parameters["archive_mode"])
+	return i.confirmTimeline(t.Timeline, on || s.Parameters["archive_mode"] == "always")
 }
 
 // firstNudge is how long a promotion may take before the startup process is woken again; an ordinary one takes 30 to 100 ms.
