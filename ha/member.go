@@ -97,6 +97,8 @@ func (v *View) state() dcs.State {
 		return dcs.StateStarting
 	case v.running():
 		return dcs.StateRunning
+	case !v.Shutdown.IsZero():
+		return dcs.StateStopped
 	case v.Local.StartFailures > 0:
 		return dcs.StateStartFailed
 	case !v.Local.Crashed.IsZero():

@@ -202,6 +202,9 @@ func taskPointless(now time.Time, v *View) Verdict {
 		return pass("it is ending")
 	}
 	limit := v.Settings.PrimaryStartTimeout
+	if limit == 0 {
+		limit = time.Minute // nobody could take over when it was begun: give it a fair chance
+	}
 	if t.Task.Kind == postgres.TaskStart && t.Task.AsPrimary && v.holds() && now.After(t.Since.Add(limit)) && v.couldLead(now) != nil {
 		return act("the server takes longer to start than primary_start_timeout", CancelTask{Task: t.ID, Cause: "primary_start_timeout"})
 	}

@@ -125,6 +125,7 @@ func (a *agent) step(e ha.Event) {
 	overruns := a.machine.Overruns()
 	requests, next := a.machine.Step(w.eng.now, e)
 	w.steps++
+	w.countSecond()
 	if _, tick := e.(ha.Tick); tick {
 		w.countNow(a)
 	}
@@ -289,5 +290,18 @@ func (w *World) countNow(a *agent) {
 	if w.stepsNow++; w.stepsNow > 500 {
 		d := a.machine.Decision()
 		w.violate("%s decides over and over at one moment: %s: %s (next %s)", a.n.name, d.Reason.Rule, d.Reason.Text, d.Next)
+	}
+}
+
+// maxStepsInSecond is a budget of decisions that no quiet or busy second comes near.
+const maxStepsInSecond = 3000
+
+// countSecond finds nodes that keep each other busy for nothing.
+func (w *World) countSecond() {
+	if s := w.eng.now.Unix(); s != w.second {
+		w.second, w.stepsInSecond = s, 0
+	}
+	if w.stepsInSecond++; w.stepsInSecond > maxStepsInSecond {
+		w.violate("more than %d steps within one second", maxStepsInSecond)
 	}
 }

@@ -34,6 +34,8 @@ type World struct {
 	steps, ops, fenced int
 	instant            time.Time // to count the steps of
 	stepsNow           int
+	second             int64 // to count the steps of
+	stepsInSecond      int
 	counts             map[ha.RuleID]uint64
 	lines              strings.Builder
 	violation          string
