@@ -97,7 +97,10 @@ func (m *Machine) begin(now time.Time, a Action) (Request, bool) {
 
 // askedJustNow says whether a question is under way whose answer comes in a moment: what is decided meanwhile is not worth a line.
 func (v *View) askedJustNow() bool {
-	if !v.free(LaneStore) || !v.free(LaneObserve) || !v.free(LaneFence) {
+	if !v.free(LaneStore) && v.Store.Problem == "" { // a store that is away is asked again and again: that is worth a line
+		return true
+	}
+	if !v.free(LaneObserve) || !v.free(LaneFence) {
 		return true
 	}
 	for _, p := range v.Peers {
