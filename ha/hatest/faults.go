@@ -14,12 +14,19 @@ func (w *World) nextFault() {
 		return
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	if w.opts.Profile == Planned {
+	switch w.opts.Profile {
+	case Planned:
 		w.plannedFault(n)
 		w.eng.after(w.bounded(5*time.Second, 60*time.Second), w.nextFault)
 		return
+	case Late:
+		w.lateFault(n)
+	case Branches:
+		w.eng.after(w.branchFault(), w.nextFault)
+		return
+	default:
+		w.fault(n)
 	}
-	w.fault(n)
 	w.eng.after(w.bounded(500*time.Millisecond, 25*time.Second), w.nextFault)
 }
 

@@ -219,7 +219,7 @@ func (a *agent) quit(x ha.Quit) {
 // storeRequest sends one operation to the store: lost, late or served.
 func (w *World) storeRequest(a *agent, r ha.Request) {
 	fate, delay := w.storeFate(a.n)
-	there, back := delay, w.bounded(200*time.Microsecond, 4*time.Millisecond)
+	there, back := delay, w.replyDelay(r)
 	w.eng.after(there, func() {
 		if fate == memory.Served && (a.n.storeCut || w.storeDown) {
 			fate = memory.RequestLost

@@ -23,7 +23,9 @@ func TestSeeds(t *testing.T) {
 	}
 	rules := histogram{}
 	play(t, "all faults", seeds(), rules, func(uint64) Options { return Options{} })
-	play(t, "planned acts only", max(seeds()/10, 20), rules, func(uint64) Options { return Options{Profile: Planned} })
+	for _, p := range []Profile{Planned, Late, Branches} {
+		play(t, "profile "+string(p), max(seeds()/10, 10), rules, func(uint64) Options { return Options{Profile: p} })
+	}
 	rules.print(os.Stdout)
 }
 
