@@ -21,7 +21,7 @@ build:
 # All tests, with real servers; installs what they need. .ci/run calls this.
 test: packages-test check
 	CI=true $(GOTEST) -race $(NOT_SIM)
-	CI=true $(GOTEST) $(SIM)
+	CI=true $(GOTEST) -v $(SIM)
 
 # What a reader should not have to look for.
 check:
@@ -46,7 +46,7 @@ bench-failover: packages-test build
 
 # More seeds of the simulator than `make test` runs: make sim SEEDS=100000
 sim:
-	$(GOTEST) -timeout 0 -run Seed -v $(SIM) -sim.seeds=$(SEEDS)
+	$(GOTEST) -timeout 0 -run 'TestSeeds|TestMutants' -v $(SIM) -args -sim.seeds=$(SEEDS)
 
 # The tests that run PostgreSQL, on other majors too: make test-majors PG_BINS=/usr/lib/postgresql/17/bin:/usr/lib/postgresql/18/bin
 test-majors: packages-test
