@@ -94,6 +94,9 @@ func (v *View) repointed() bool {
 
 // verdict judges our log against the leader's, as far as known.
 func (v *View) verdict() postgres.Verdict {
+	if v.Local.Cloned {
+		return postgres.Verdict{Divergence: postgres.DivergenceNone, Reason: "it was cloned a moment ago"}
+	}
 	if v.Rejoin.Lineage == nil {
 		return postgres.Verdict{Divergence: postgres.DivergenceUnknown, Reason: "the leader was not asked yet"}
 	}
