@@ -25,8 +25,8 @@ func TestGarbageInKeys(t *testing.T) {
 	if now := c.healthy(); now != leader {
 		t.Errorf("%s leads, %s did", now.Name, leader.Name)
 	}
-	if table := c.ctl("list"); !strings.Contains(table, "config") {
-		t.Errorf("list does not say that /config cannot be read:\n%s", table)
+	if table := c.ctl("list"); !strings.Contains(table, "members/ghost") {
+		t.Errorf("list does not say which key cannot be understood:\n%s", table)
 	}
 	for _, n := range c.Nodes {
 		c.plain(n.Log())

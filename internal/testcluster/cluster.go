@@ -57,7 +57,8 @@ type Cluster struct {
 	leash  io.Closer // the reaper acts when it is closed
 	http   *http.Client
 	client *http.Transport
-	spares int
+	made   int // hosts
+	spares int // programs of Spawn
 }
 
 // New makes the folder, the network and the configuration files, and starts etcd. No agent runs yet.
@@ -173,7 +174,8 @@ func (c *Cluster) addEtcd(ctx context.Context) error {
 
 // AddNode adds a host, also one with the name of another. Its agent does not run yet.
 func (c *Cluster) AddNode(name string) (*Node, error) {
-	i := len(c.Nodes) + 1
+	c.made++
+	i := c.made // never used again, also when the caller drops the node
 	n := &Node{Name: name, c: c, index: i, Scheme: "http"}
 	n.Dir = filepath.Join(c.Dir, "host"+strconv.Itoa(i))
 	n.DataDir, n.SocketDir = filepath.Join(n.Dir, "data"), filepath.Join(n.Dir, "s")
