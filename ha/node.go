@@ -35,6 +35,8 @@ type Node struct {
 	known  callbackState
 	logged int // decisions of the machine's history that have a line in the log
 	cached []byte
+
+	recorded uint64 // entries given to the Recorder
 }
 
 // ErrStopped is returned to those who ask a node that has ended.
@@ -159,10 +161,14 @@ func (n *Node) waitTask(d time.Duration) {
 // step lets the machine take one event and begins what it asks for.
 func (n *Node) step(root context.Context, e Event) time.Time {
 	now := n.cfg.Clock.Now()
+	var start *Checkpoint
+	if n.cfg.Recorder != nil && n.recorded%checkpointEvery == 0 {
+		start = n.machine.Checkpoint()
+	}
 	requests, next := n.machine.Step(now, e)
 	if n.cfg.Recorder != nil {
-		d := n.machine.Decision()
-		n.cfg.Recorder.Record(RecordEntry{At: now, Event: e, Rule: d.Reason.Rule, Text: d.Reason.Text})
+		n.recorded++
+		n.cfg.Recorder.Record(n.machine.Entry(now, e, requests, start))
 	}
 	n.log(requests)
 	n.publish(now, next)

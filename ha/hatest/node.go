@@ -42,6 +42,8 @@ type agent struct {
 	inbox   []ha.Event // came while it was paused
 	task    uint64     // the request id of the running task; 0: none
 	cancel  func()
+
+	recorded bool // the flight record has its beginning
 }
 
 // startAgent starts the agent with nothing in memory.
@@ -123,7 +125,11 @@ func (a *agent) step(e ha.Event) {
 	}
 	before := a.machine.Decision().Reason
 	overruns := a.machine.Overruns()
+	start := a.checkpoint()
 	requests, next := a.machine.Step(w.eng.now, e)
+	if w.opts.Record != nil {
+		w.opts.Record(fmt.Sprintf("%s-%d", a.n.name, a.id), a.machine.Entry(w.eng.now, e, requests, start))
+	}
 	w.steps++
 	w.countSecond()
 	if _, tick := e.(ha.Tick); tick {
@@ -142,6 +148,15 @@ func (a *agent) step(e ha.Event) {
 		}
 	}
 	a.sleepUntil(next)
+}
+
+// checkpoint is the beginning of the agent's flight record, before its first step.
+func (a *agent) checkpoint() *ha.Checkpoint {
+	if a.n.w.opts.Record == nil || a.recorded {
+		return nil
+	}
+	a.recorded = true
+	return a.machine.Checkpoint()
 }
 
 // sleepUntil asks for a Tick.

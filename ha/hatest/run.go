@@ -38,6 +38,8 @@ type Options struct {
 	Mutant           Mutant
 	NoFence          bool // guards do nothing
 	Strict           bool // an agent that ends by itself is a violation
+	// Record, if set, is given the flight record of every agent; run tells the runs of agents apart.
+	Record func(run string, e ha.RecordEntry)
 }
 
 // Result is what a run has shown.
