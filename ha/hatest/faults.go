@@ -21,6 +21,8 @@ func (w *World) nextFault() {
 		return
 	case Late:
 		w.lateFault(n)
+	case Stuck:
+		w.stuckFault(n)
 	case Branches:
 		w.eng.after(w.branchFault(), w.nextFault)
 		return

@@ -26,7 +26,7 @@ var mutants = []struct {
 			"vacant.behind": behindByLSN, "vacant.timeline": passing, "leader.late": passing})}
 	}},
 	{"key released though the server did not stop", func(t *testing.T) Options {
-		return Options{Rules: replaced(t, map[ha.RuleID]check{
+		return Options{Profile: Stuck, Rules: replaced(t, map[ha.RuleID]check{
 			"handover.stop-failed": releaseAnyway})}
 	}},
 	{"fence off", func(*testing.T) Options { return Options{NoFence: true} }},
@@ -143,8 +143,11 @@ func behindByLSN(_ time.Time, v *ha.View) ha.Verdict {
 func releaseAnyway(_ time.Time, v *ha.View) ha.Verdict {
 	l := v.LastTask
 	if v.Task != nil || v.Handover.Released || l == nil || l.Task.Kind != postgres.TaskStop || l.Fault == nil ||
-		v.Lease.State != ha.LeaseHeld || v.Lanes[ha.LaneStore].ID != 0 {
+		v.Lease.State != ha.LeaseHeld {
 		return ha.Pass("mutant: the server stops, or has stopped")
+	}
+	if v.Lanes[ha.LaneStore].ID != 0 {
+		return ha.Act("mutant: the store is busy")
 	}
 	m := v.Store.Member
 	m.Role, m.State = dcs.RoleDemoted, dcs.StateStopped

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/ha"
+	"github.com/tanist-ha/tanist/postgres"
 )
 
 // Late is the profile in which the store's answers are often late, up to the deadline of their request, and the store is then away for
@@ -85,4 +86,33 @@ func (w *World) cutAll(n *node, d time.Duration) {
 			w.eng.after(d, func() { n.cut[o.name], o.cut[n.name] = false, false })
 		}
 	}
+}
+
+// Stuck is the profile of planned acts on servers that do not stop: their clients hang on, and go on writing, until the stop is due and
+// kills them.
+const Stuck Profile = "stuck"
+
+// stuckFault is a planned act on a server whose next stops do not work.
+func (w *World) stuckFault(n *node) {
+	if l := w.writableNode(); l != nil {
+		l.badStops = w.rng.IntN(3)
+	}
+	w.plannedFault(n)
+}
+
+// stuck says whether a stop that is due at a set time changes nothing until then; it kills the server at that time.
+func (j *job) stuck() bool {
+	n := j.a.n
+	if n.w.opts.Profile != Stuck || n.badStops == 0 || j.task.By.IsZero() || j.task.Stop == postgres.StopImmediate {
+		return false
+	}
+	n.badStops--
+	pid := n.server.pid
+	n.w.eng.at(j.task.By, func() {
+		if n.server.pid == pid {
+			n.server.die()
+		}
+		j.done(postgres.Outcome{})
+	})
+	return true
 }

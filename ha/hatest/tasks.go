@@ -161,6 +161,9 @@ func (j *job) stop() {
 		j.after(time.Millisecond, 10*time.Millisecond, func() { j.done(postgres.Outcome{}) })
 		return
 	}
+	if j.stuck() {
+		return
+	}
 	if n.badStops > 0 && j.task.By.IsZero() {
 		n.badStops--
 		j.after(10*time.Millisecond, 2*time.Second, func() { j.fail(errors.New("the server does not stop")) })
