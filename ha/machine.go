@@ -154,6 +154,9 @@ func (v *View) deadline(now time.Time, a Action) time.Time {
 		if len(v.Commands) > 0 {
 			return now.Add(observeTimeout / 4) // somebody waits for it
 		}
+		if v.mayWrite() {
+			return now.Add(primaryLook)
+		}
 		return now.Add(observeTimeout)
 	case PollPeer:
 		return now.Add(pollTimeout)

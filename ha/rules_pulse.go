@@ -38,17 +38,29 @@ func pulseConfigure(now time.Time, v *View) Verdict {
 	return act("the settings changed", Configure{v.Settings.Postgres})
 }
 
-// pulseObserve looks at the server once per loop, and at once when something has happened to it.
+// pulseObserve looks at the server once per loop, at a primary once a second, and at once when something has happened to it.
 func pulseObserve(now time.Time, v *View) Verdict {
 	switch {
 	case !v.free(LaneObserve):
 		return pass("being observed")
 	case v.Local.Stale || !v.Local.Known:
 		return act("something happened to the server", Observe{})
-	case !now.Before(v.Local.Sent.Add(v.Settings.LoopWait)):
-		return act("a loop has passed", Observe{})
+	case !now.Before(v.Local.Sent.Add(v.observePause())):
+		return act("it is time for a look", Observe{})
 	}
-	return pass("observed this loop")
+	return pass("observed a moment ago")
+}
+
+// primaryLook is the time between two looks at a server that clients write to, and how long one may take: a hung server is told from a
+// working one within two of it, so that health checks say 503 in time (safety section 12).
+const primaryLook = time.Second
+
+// observePause is the time between two looks at the server.
+func (v *View) observePause() time.Duration {
+	if v.mayWrite() {
+		return min(primaryLook, v.Settings.LoopWait)
+	}
+	return v.Settings.LoopWait
 }
 
 // pulseRenew proves to ourselves that we still hold the leader key, in time to try twice. An overdue renewal is repeated at once.
@@ -255,7 +267,7 @@ func nextPulse(now time.Time, v *View) time.Time {
 			next = earliest(next, t)
 		}
 	}
-	soon(v.Local.Sent.Add(v.Settings.LoopWait))
+	soon(v.Local.Sent.Add(v.observePause()))
 	if v.Lease.State == LeaseHeld {
 		b := v.budget()
 		soon(v.renewAt())
