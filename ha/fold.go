@@ -216,13 +216,33 @@ func (v *View) dropCommand(id uint64) {
 	v.Commands = keep
 }
 
-// foldSettings makes s the settings in force.
+// foldSettings makes s the settings in force. While a member lives that is not tanist, the times are those that Patroni counts with.
 func foldSettings(now time.Time, v *View, s Settings) {
+	v.Asked = Timeouts{s.TTL, s.LoopWait, s.RetryTimeout}
+	if v.Mixed && s.WithPatroni.TTL != 0 {
+		s.TTL, s.LoopWait, s.RetryTimeout = s.WithPatroni.TTL, s.WithPatroni.LoopWait, s.WithPatroni.RetryTimeout
+	}
 	if s.TTL != v.Settings.TTL && v.Settings.TTL != 0 {
 		v.LastTTL, v.TTLChanged = max(v.Settings.TTL, v.w(now)), now
 	}
 	v.Settings = s
 	v.Configured.Version++
+}
+
+// foldMixed notes whether members of another kind live in the cluster, and lets the times follow (safety 11.2).
+func foldMixed(now time.Time, v *View) {
+	mixed := false
+	for i := range v.Store.Cluster.Members {
+		m := &v.Store.Cluster.Members[i]
+		mixed = mixed || (m.Name != v.Self.Name && m.Data.Tanist == "")
+	}
+	if mixed == v.Mixed {
+		return
+	}
+	v.Mixed = mixed
+	s := v.Settings
+	s.TTL, s.LoopWait, s.RetryTimeout = v.Asked.TTL, v.Asked.LoopWait, v.Asked.RetryTimeout
+	foldSettings(now, v, s)
 }
 
 // foldPeer records what a member said, or that it was silent.

@@ -54,6 +54,7 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	if e.Cluster.Config != nil {
 		v.ConfigRaw = e.Cluster.Config.Raw
 	}
+	foldMixed(now, v)
 	foldLeaderSeen(now, v)
 	foldVacancy(now, v)
 	if v.Rejoin.Leader != leaderLife(&e.Cluster) {

@@ -32,6 +32,7 @@ func NewMachine(self Self, settings Settings, configRaw []byte, rules *Rulebook)
 	m := &Machine{rules: rules, counts: map[RuleID]uint64{}}
 	m.view = View{Self: self, Settings: settings, ConfigRaw: configRaw}
 	m.view.Configured.Version = 1
+	m.view.Asked = Timeouts{settings.TTL, settings.LoopWait, settings.RetryTimeout}
 	return m
 }
 

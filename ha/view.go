@@ -12,6 +12,8 @@ import (
 type View struct {
 	Self     Self
 	Settings Settings
+	Asked    Timeouts // the times of Settings before Mixed is thought of
+	Mixed    bool     // a member lives that is not tanist
 	// LastTTL is the largest ttl in force before the present one, until it is that long ago (safety: W).
 	LastTTL         time.Duration
 	TTLChanged      time.Time
