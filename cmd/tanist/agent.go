@@ -97,7 +97,9 @@ func (a *agent) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.postgres, err = instance.New(instanceConfig(a.cfg, settings.Postgres, a.log)); err != nil {
+	server := instanceConfig(a.cfg, settings.Postgres, a.log)
+	server.Now = clock.Now
+	if a.postgres, err = instance.New(server); err != nil {
 		return err
 	}
 	a.hooks = instance.NewCallbacks(a.cfg.Scope, a.log)
