@@ -151,8 +151,8 @@ func (a *agent) run(ctx context.Context, signals <-chan os.Signal) error {
 }
 
 // sayGoodbye ends the session, so that nobody counts on a node that is gone, and then the REST API.
-func (a *agent) sayGoodbye(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, goodbye)
+func (a *agent) sayGoodbye(services context.Context) {
+	ctx, cancel := context.WithTimeout(services, goodbye)
 	defer cancel()
 	if err := a.store.client.Close(ctx); err != nil {
 		a.log.Warn("the member key is left to expire", "error", err)
@@ -160,10 +160,16 @@ func (a *agent) sayGoodbye(ctx context.Context) {
 	if err := a.server.Shutdown(ctx); err != nil {
 		a.log.Debug("connections to the REST API were cut", "error", err)
 	}
+	last, done := context.WithTimeout(services, lastCallback)
+	defer done()
+	a.hooks.Wait(last)
 }
 
-// goodbye bounds what is done after the node has ended.
-const goodbye = 2 * time.Second
+// goodbye bounds what is done after the node has ended; lastCallback is the time that the user's on_stop has.
+const (
+	goodbye      = 2 * time.Second
+	lastCallback = 10 * time.Second
+)
 
 // close releases what a run, or a start that failed, has left.
 func (a *agent) close() {

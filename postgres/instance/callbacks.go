@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -89,6 +90,21 @@ func (c *Callbacks) runNext(order uint64, previous <-chan struct{}, done chan<- 
 func (c *Callbacks) killRunning() {
 	if c.running != nil && c.running.Process != nil {
 		_ = unix.Kill(-c.running.Process.Pid, unix.SIGKILL)
+	}
+}
+
+// Wait returns when no command runs or waits to be run, or when ctx ends. Before Close it gives the last command, on_stop
+// as a rule, the time to do its work.
+func (c *Callbacks) Wait(ctx context.Context) {
+	c.mu.Lock()
+	done := c.done
+	c.mu.Unlock()
+	if done == nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }
 

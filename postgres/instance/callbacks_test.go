@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -49,4 +50,25 @@ func TestCallbacks(t *testing.T) {
 	if raw, _ := os.ReadFile(out); strings.Contains(string(raw), "late") {
 		t.Error("a callback ran after Close")
 	}
+}
+
+// The last command may finish its work before Close would end it.
+func TestCallbacksWait(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	mustWrite(t, filepath.Join(dir, "last.sh"), "#!/bin/sh\nsleep 0.2\necho done >> "+out+"\n")
+	mustWrite(t, filepath.Join(dir, "slow.sh"), "#!/bin/sh\necho slow >> "+out+"\nexec sleep 600\n")
+	c := NewCallbacks("demo", slog.New(slog.DiscardHandler))
+	defer c.Close()
+	c.Wait(t.Context()) // nothing runs
+	c.Run(dir+"/last.sh", "on_stop", "primary")
+	c.Wait(t.Context())
+	if raw, _ := os.ReadFile(out); string(raw) != "done\n" {
+		t.Errorf("Wait came back before the command had ended: %q", raw)
+	}
+	c.Run(dir+"/slow.sh", "on_stop", "primary")
+	awaitFile(t, out, "slow\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.Wait(ctx) // does not hang
 }
