@@ -51,7 +51,7 @@ sim:
 # The tests that run PostgreSQL, on other majors too: make test-majors PG_BINS=/usr/lib/postgresql/17/bin:/usr/lib/postgresql/18/bin
 test-majors: packages-test
 	@test -n "$(PG_BINS)" || { echo "name the bin folders of the other versions: make test-majors PG_BINS=DIR:DIR" >&2; exit 2; }
-	CI=true PG_BINS="$(PG_BINS)" $(GOTEST) -count=1 ./postgres/... ./internal/... ./cmd/...
+	CI=true PG_BINS="$(PG_BINS)" $(GOTEST) -count=1 ./postgres/... ./internal/... ./cmd/... ./e2e/...
 
 packages-test:
 	@scripts/install-packages test

@@ -67,11 +67,11 @@ var mistakes = []mistake{
 		make: func(c *cluster, _ *testcluster.Node, cfg map[string]any) {
 			testcluster.Set(cfg, "postgresql.data_dir", c.Nodes[0].DataDir)
 		}},
-	{name: "store out of reach", runs: true, says: `(?i)(127\.0\.0\.1:1\b|store|etcd)`,
+	{name: "store out of reach", runs: true, says: `(?i)(DCS is not accessible|connection refused)`,
 		make: func(_ *cluster, _ *testcluster.Node, cfg map[string]any) {
 			testcluster.Set(cfg, "etcd3.hosts", "127.0.0.1:1")
 		}},
-	{name: "wrong password for replication", says: `(?i)password`,
+	{name: "wrong password for replication", says: `password authentication failed`,
 		make: func(_ *cluster, _ *testcluster.Node, cfg map[string]any) {
 			testcluster.Set(cfg, "postgresql.authentication.replication.password", "a wrong one")
 		}},

@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"context"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -67,5 +69,42 @@ func TestLeaderKeyOfNobody(t *testing.T) {
 		t.Errorf("list does not show it:\n%s", table)
 	}
 	c.step(func(ctx context.Context) error { return c.Etcd.Delete(ctx, c.Key("leader")) })
+	c.healthy()
+}
+
+// TestWrongStoreCredentials: a store that asks for a password, and agents that have none, a wrong one, and the right one.
+func TestWrongStoreCredentials(t *testing.T) {
+	c := newCluster(t, testcluster.Options{Nodes: 1})
+	c.step(func(ctx context.Context) error { return c.Etcd.EnableAuth(ctx, "the right one") })
+	n := c.Nodes[0]
+	for _, tc := range []struct{ name, password, says string }{
+		{"none", "", `(?i)(user name is empty|user.*(empty|needed)|authentication|permission denied|username)`},
+		{"wrong", "a wrong one", `(?i)(authentication failed|invalid user (ID|name) or password|user.*password)`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg, err := testcluster.BaseConfig(c.Cluster, n)
+			c.must(err)
+			if tc.password != "" {
+				testcluster.Set(cfg, "etcd3.username", "root")
+				testcluster.Set(cfg, "etcd3.password", tc.password)
+			}
+			c.must(n.WriteConfig(cfg))
+			c.must(n.Start())
+			want := regexp.MustCompile(tc.says)
+			eventually(t, "it says so", func() (bool, string) { return want.MatchString(n.Log()), n.Log() })
+			if _, up := n.Postmaster(); up {
+				t.Error("a server was started without the store")
+			}
+			c.plain(n.Log())
+			c.step(n.KillHost)
+			c.must(os.Remove(n.LogFile))
+		})
+	}
+	cfg, err := testcluster.BaseConfig(c.Cluster, n)
+	c.must(err)
+	testcluster.Set(cfg, "etcd3.username", "root")
+	testcluster.Set(cfg, "etcd3.password", "the right one")
+	c.must(n.WriteConfig(cfg))
+	c.must(n.Start())
 	c.healthy()
 }

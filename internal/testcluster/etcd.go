@@ -291,3 +291,22 @@ func (e *Etcd) LeaseTTL(ctx context.Context, lease int64) (int, error) {
 	err := e.call(ctx, "/v3/lease/timetolive", map[string]any{"ID": strconv.FormatInt(lease, 10)}, &reply)
 	return reply.GrantedTTL, err
 }
+
+// EnableAuth makes etcd ask for a user and a password: root and the given one. The harness's own calls are refused from
+// then on.
+func (e *Etcd) EnableAuth(ctx context.Context, password string) error {
+	for _, step := range []struct {
+		path string
+		body map[string]any
+	}{
+		{"/v3/auth/user/add", map[string]any{"name": "root", "password": password}},
+		{"/v3/auth/role/add", map[string]any{"name": "root"}},
+		{"/v3/auth/user/grant", map[string]any{"user": "root", "role": "root"}},
+		{"/v3/auth/enable", map[string]any{}},
+	} {
+		if err := e.call(ctx, step.path, step.body, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

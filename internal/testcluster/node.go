@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sys/unix"
 
 	"github.com/tanist-ha/tanist/internal/testcluster/procs"
 )
@@ -218,6 +219,22 @@ func (n *Node) Heal() error { return n.c.hub.ip("link set " + portName(n.index) 
 // DialInside connects to address from within the host, also while it is cut off.
 func (n *Node) DialInside(ctx context.Context, network, address string) (net.Conn, error) {
 	return n.hostNetwork().dial(ctx, network, address)
+}
+
+// MountSmall mounts a file system of so many megabytes in the host's folder, owned by the cluster's user; again with the
+// same name, it changes the size. It needs root, and the reaper takes it away.
+func (n *Node) MountSmall(name string, megabytes int) (dir string, err error) {
+	dir = filepath.Join(n.Dir, name)
+	flags := uintptr(unix.MS_REMOUNT)
+	if err := os.Mkdir(dir, 0o700); err == nil {
+		flags = 0
+	} else if !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, fmt.Sprintf("size=%dm,mode=700", megabytes)); err != nil {
+		return "", fmt.Errorf("mount a file system of %d MB: %w", megabytes, err)
+	}
+	return dir, n.c.own(dir)
 }
 
 // Log is everything that the agent has written, over all its starts.

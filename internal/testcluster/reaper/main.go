@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -57,6 +58,7 @@ func reap(env, dir string, keep bool) error {
 		return err
 	}
 	removeSharedMemory(dir)
+	unmount(dir)
 	if keep {
 		return nil
 	}
@@ -78,6 +80,19 @@ func stopServers(ctx context.Context, servers procs.Match) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+	}
+}
+
+// unmount takes away the file systems that a test has mounted below the folder.
+func unmount(dir string) {
+	raw, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(raw)) {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
+			_ = unix.Unmount(f[1], unix.MNT_DETACH)
 		}
 	}
 }
