@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/tanist-ha/tanist/internal/testcluster"
 	"github.com/tanist-ha/tanist/postgres/pgtest"
 )
@@ -30,6 +32,10 @@ func TestMain(m *testing.M) {
 		if p, err := build(); err == nil {
 			p.Remove()
 		}
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	os.Exit(code)
 }

@@ -64,7 +64,6 @@ type bench struct {
 	c     *testcluster.Cluster
 	proxy *testcluster.HAProxy
 	low   bool // the settings that are in force
-	logf  func(string, ...any)
 }
 
 // repeat runs one repetition. An error means that the bench cannot go on; what the cluster did wrong is in the result.
