@@ -55,7 +55,7 @@ func Build(ctx context.Context) (Programs, error) {
 		return p, err
 	}
 	const module = "github.com/tanist-ha/tanist"
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/",
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/",
 		module+"/cmd/tanist", module+"/cmd/tanistctl", module+"/internal/testcluster/reaper")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
