@@ -19,11 +19,18 @@ func foldHint(v *View, e Hinted) {
 			return // our own
 		}
 		v.Store.Stale = true
-		// While nobody leads, or somebody hands over, each word of a member counts.
-		v.Store.Urgent = v.Store.Urgent || v.Store.Cluster.Leader == nil || v.Store.Cluster.Failover != nil
+		// While nobody leads, or somebody hands over, each word of a member counts; so does a new leader's, until it runs as primary.
+		l := v.Store.Cluster.Leader
+		v.Store.Urgent = v.Store.Urgent || l == nil || v.Store.Cluster.Failover != nil || (key == "members/"+l.Name && !v.leaderReady())
 	default:
 		v.Store.Stale, v.Store.Urgent = true, true
 	}
+}
+
+// leaderReady says whether the leader's member key was last read as that of a running primary.
+func (v *View) leaderReady() bool {
+	m := v.leaderMember()
+	return m != nil && m.Data.State == dcs.StateRunning && m.Data.Role == dcs.RolePrimary
 }
 
 // answered notes that the store serves, or does not.
