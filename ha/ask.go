@@ -18,6 +18,14 @@ func (n *Node) Now() time.Time { return n.cfg.Clock.Now() }
 // Explain says why the node does what it does.
 func (n *Node) Explain() Explanation { return *n.explain.Load() }
 
+// Glance asks for a fresh look at the server, and waits for nothing.
+func (n *Node) Glance() {
+	select {
+	case n.events <- Commanded{Command: Look{}}:
+	default: // there is enough to do that looks are taken anyway
+	}
+}
+
 // Reload makes s the settings, after the local file was read again. A node that has ended ignores it.
 func (n *Node) Reload(s Settings) {
 	select {

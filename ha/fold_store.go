@@ -19,6 +19,10 @@ func foldHint(v *View, e Hinted) {
 			return // our own
 		}
 		v.Store.Stale = true
+		member, isMember := strings.CutPrefix(key, "members/")
+		if isMember && findMember(&v.Store.Cluster, member) == nil {
+			v.Store.Urgent = true // a new member: it needs a slot
+		}
 		// While nobody leads, or somebody hands over, each word of a member counts; so does a new leader's, until it runs as primary.
 		l := v.Store.Cluster.Leader
 		v.Store.Urgent = v.Store.Urgent || l == nil || v.Store.Cluster.Failover != nil || (key == "members/"+l.Name && !v.leaderReady())
@@ -42,6 +46,7 @@ func (v *View) answered(now time.Time, f *Fault) {
 	if v.Store.FailedAt.IsZero() {
 		v.Store.FailedAt = now
 	}
+	v.Store.Refused = now
 	v.Store.Problem = f.Text
 	v.Store.Stale = true
 }
@@ -67,8 +72,18 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	if v.Rejoin.Leader != leaderLife(&e.Cluster) {
 		v.Rejoin = Rejoin{Leader: leaderLife(&e.Cluster)}
 	}
-	if i := e.Cluster.Initialize; v.Initialize.Mine != nil && (i == nil || i.Entry.Created != v.Initialize.Mine.Entry.Created) {
+	foldClaimSeen(v)
+}
+
+// foldClaimSeen compares what a linearizable read shows of /initialize with what we thought. One that is empty and lives with our own
+// session is ours, also if the answer to our claim was lost: nobody else would ever touch it.
+func foldClaimSeen(v *View) {
+	i, mine := v.Store.Cluster.Initialize, v.Initialize.Mine
+	switch {
+	case mine != nil && (i == nil || i.Entry.Created != mine.Entry.Created):
 		v.Initialize.Mine = nil
+	case mine == nil && i != nil && i.SystemID == "" && v.Session.ID != "" && i.Entry.Session == v.Session.ID:
+		v.Initialize.Mine = i
 	}
 }
 

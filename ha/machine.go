@@ -142,6 +142,7 @@ const maxHistory = 200
 // Bounds of single requests (safety section 4: a renewal gets a third of what is left, so that there is time for another).
 const (
 	observeTimeout = 2 * time.Second
+	primaryTimeout = time.Second
 	pollTimeout    = 2 * time.Second
 	awaitTimeout   = 1500 * time.Millisecond
 	fenceTimeout   = time.Second
@@ -156,7 +157,7 @@ func (v *View) deadline(now time.Time, a Action) time.Time {
 			return now.Add(observeTimeout / 4) // somebody waits for it
 		}
 		if v.mayWrite() {
-			return now.Add(primaryLook)
+			return now.Add(primaryTimeout) // a hung server has to be told from a working one (safety section 12)
 		}
 		return now.Add(observeTimeout)
 	case PollPeer:

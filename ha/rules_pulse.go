@@ -38,29 +38,17 @@ func pulseConfigure(now time.Time, v *View) Verdict {
 	return act("the settings changed", Configure{v.Settings.Postgres})
 }
 
-// pulseObserve looks at the server once per loop, at a primary once a second, and at once when something has happened to it.
+// pulseObserve looks at the server once per loop, and at once when something has happened to it.
 func pulseObserve(now time.Time, v *View) Verdict {
 	switch {
 	case !v.free(LaneObserve):
 		return pass("being observed")
 	case v.Local.Stale || !v.Local.Known:
 		return act("something happened to the server", Observe{})
-	case !now.Before(v.Local.Sent.Add(v.observePause())):
+	case !now.Before(v.Local.Sent.Add(v.Settings.LoopWait)):
 		return act("it is time for a look", Observe{})
 	}
 	return pass("observed a moment ago")
-}
-
-// primaryLook is the time between two looks at a server that clients write to, and how long one may take: a hung server is told from a
-// working one within two of it, so that health checks say 503 in time (safety section 12).
-const primaryLook = time.Second
-
-// observePause is the time between two looks at the server.
-func (v *View) observePause() time.Duration {
-	if v.mayWrite() {
-		return min(primaryLook, v.Settings.LoopWait)
-	}
-	return v.Settings.LoopWait
 }
 
 // pulseRenew proves to ourselves that we still hold the leader key, in time to try twice. An overdue renewal is repeated at once.
@@ -145,7 +133,11 @@ func (v *View) sessionRetry(now time.Time) time.Duration {
 	return 5 * retry
 }
 
-// pulseLoad reads the store when something that matters has changed, at once or with the next loop.
+// calmLoops is how many loops a change may wait that nothing is decided by: a member's position, the leader's status. Who races reads
+// them anew in any case.
+const calmLoops = 3
+
+// pulseLoad reads the store when something has changed: at once if anything is decided by it.
 func pulseLoad(now time.Time, v *View) Verdict {
 	s := &v.Store
 	switch {
@@ -155,8 +147,8 @@ func pulseLoad(now time.Time, v *View) Verdict {
 		return pass("nothing has changed")
 	case s.Problem != "" && now.Before(s.Tried.Add(v.sessionRetry(now))):
 		return pass("DCS is not accessible: " + s.Problem)
-	case s.Known && !s.Urgent && now.Before(s.Sent.Add(v.Settings.LoopWait)):
-		return pass("what has changed can wait for the next loop")
+	case s.Known && !s.Urgent && now.Before(s.Sent.Add(calmLoops*v.Settings.LoopWait)):
+		return pass("what has changed can wait")
 	}
 	return act("the store has changed", LoadCluster{})
 }
@@ -171,10 +163,18 @@ func pulsePublish(now time.Time, v *View) Verdict {
 		return pass("could not be published a moment ago")
 	}
 	m := v.member()
-	if !s.MemberAt.IsZero() && sameMember(m, s.Member, now.Before(s.MemberAt.Add(v.Settings.LoopWait))) {
+	if !s.MemberAt.IsZero() && sameMember(m, s.Member, now.Before(s.MemberAt.Add(v.positionPause()))) {
 		return pass("published as it is")
 	}
 	return act("our member key is old", Publish{m})
+}
+
+// positionPause is how long a position may stand in the member key; a leader's stands in /status, too, with each renewal.
+func (v *View) positionPause() time.Duration {
+	if v.Lease.State == LeaseHeld {
+		return 6 * v.Settings.LoopWait
+	}
+	return v.Settings.LoopWait
 }
 
 // sameMember compares two member keys, with or without their positions.
@@ -267,7 +267,7 @@ func nextPulse(now time.Time, v *View) time.Time {
 			next = earliest(next, t)
 		}
 	}
-	soon(v.Local.Sent.Add(v.observePause()))
+	soon(v.Local.Sent.Add(v.Settings.LoopWait))
 	if v.Lease.State == LeaseHeld {
 		b := v.budget()
 		soon(v.renewAt())
@@ -280,14 +280,17 @@ func nextPulse(now time.Time, v *View) time.Time {
 		soon(v.Session.Kept.Add(v.sessionPeriod()))
 	}
 	if v.Store.Stale {
-		soon(v.Store.Sent.Add(v.Settings.LoopWait))
+		soon(v.Store.Sent.Add(calmLoops * v.Settings.LoopWait))
 		soon(v.Store.Tried.Add(v.sessionRetry(now)))
 	}
-	soon(v.Store.MemberAt.Add(v.Settings.LoopWait))
+	soon(v.Store.MemberAt.Add(v.positionPause()))
 	soon(v.Store.MemberFailed.Add(v.sessionRetry(now)))
 	soon(v.Configured.Failed.Add(v.Settings.LoopWait))
 	soon(v.Configured.SlotsAt.Add(v.Settings.LoopWait))
 	soon(v.Fence.Failed.Add(retry))
+	if v.Store.Problem != "" {
+		soon(v.Store.Refused.Add(v.sessionRetry(now)))
+	}
 	if v.Adopted {
 		soon(v.grace())
 	}

@@ -68,6 +68,8 @@ type Asker interface {
 	// Wait returns the first published status for which ok is true.
 	Wait(ctx context.Context, ok func(*Status) bool) (*Status, error)
 	Explain() Explanation
+	// Glance asks for a fresh observation and does not wait for it: the next Status shows it.
+	Glance()
 }
 
 // Explanation answers "why": the last decision, each rule that was passed over and why, and every wait with its end.

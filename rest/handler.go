@@ -79,6 +79,7 @@ type Handler struct {
 	plain   http.Header // sent with each answer
 	secure  http.Header // sent with each answer under TLS
 	last    atomic.Pointer[view]
+	glanced atomic.Int64 // when a leader was last asked for a look, in nanoseconds
 }
 
 // NewHandler checks cfg and returns its handler.

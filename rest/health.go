@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tanist-ha/tanist/ha"
 )
 
 // probe is one health check: what is asked, of which status, when.
@@ -57,7 +59,9 @@ func healthTable() []endpoint {
 // serveHealth answers a health check: GET with the status document, HEAD and OPTIONS with a status line.
 func (h *Handler) serveHealth(w http.ResponseWriter, r *http.Request) {
 	v := h.view()
-	ok := h.healthy(r.URL.Path, probe{v, h.Node.Now(), query(r.URL.RawQuery)})
+	now := h.Node.Now()
+	ok := h.healthy(r.URL.Path, probe{v, now, query(r.URL.RawQuery)})
+	h.glance(v.st, now)
 	if r.Method != http.MethodGet {
 		bare(w, ok)
 		return
@@ -67,6 +71,21 @@ func (h *Handler) serveHealth(w http.ResponseWriter, r *http.Request) {
 		code = http.StatusOK
 	}
 	rawJSON(w, code, v.body)
+}
+
+// glancePause is how old a leader's last look at its server may be when somebody asks for its health. The answer is given from the last look; a
+// server that hangs shows in the next answer but one.
+const glancePause = 500 * time.Millisecond
+
+// glance asks a leader for a fresh look, and waits for nothing: a health check never touches PostgreSQL.
+func (h *Handler) glance(st *ha.Status, now time.Time) {
+	if !st.Leads(now) || now.Sub(st.ObservedAt) < glancePause {
+		return
+	}
+	last := h.glanced.Load()
+	if at := now.UnixNano(); at-last >= int64(glancePause) && h.glanced.CompareAndSwap(last, at) {
+		h.Node.Glance()
+	}
 }
 
 func (h *Handler) healthy(path string, p probe) bool {

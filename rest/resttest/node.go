@@ -90,5 +90,8 @@ func (n *Node) Wait(ctx context.Context, ok func(*ha.Status) bool) (*ha.Status, 
 	}
 }
 
+// Glance implements ha.Asker: nobody looks.
+func (n *Node) Glance() {}
+
 // Explain implements ha.Asker.
 func (n *Node) Explain() ha.Explanation { return n.Explanation }
