@@ -31,10 +31,11 @@ func foldHint(v *View, e Hinted) {
 	}
 }
 
-// leaderReady says whether the leader's member key was last read as that of a running primary.
+// leaderReady says whether the leader's member key was last read as that of a running primary that has made its checkpoint.
 func (v *View) leaderReady() bool {
 	m := v.leaderMember()
-	return m != nil && m.Data.State == dcs.StateRunning && m.Data.Role == dcs.RolePrimary
+	return m != nil && m.Data.State == dcs.StateRunning && m.Data.Role == dcs.RolePrimary &&
+		(m.Data.CheckpointAfterPromote == nil || *m.Data.CheckpointAfterPromote)
 }
 
 // answered notes that the store serves, or does not.
