@@ -43,7 +43,8 @@ type agent struct {
 	task    uint64     // the request id of the running task; 0: none
 	cancel  func()
 
-	recorded bool // the flight record has its beginning
+	recorded bool           // the flight record has its beginning
+	told     ha.HistoryItem // what a story has told of it last
 }
 
 // startAgent starts the agent with nothing in memory.
@@ -135,9 +136,7 @@ func (a *agent) step(e ha.Event) {
 	if _, tick := e.(ha.Tick); tick {
 		w.countNow(a)
 	}
-	if d := a.machine.Decision().Reason; d.Rule != before.Rule || d.Text != before.Text {
-		w.logf("%s %s: %s", a.n.name, d.Rule, d.Text)
-	}
+	w.decided(a, before)
 	if a.machine.Overruns() != overruns {
 		w.violate("%s does not come to rest after %T: %s", a.n.name, e, a.machine.Decision().Reason.Text)
 	}
@@ -223,6 +222,9 @@ func (a *agent) quit(x ha.Quit) {
 	n.agent = nil
 	if x.Problem != "" && n.w.opts.Strict {
 		n.w.violate("%s ended by itself: %s", n.name, x.Problem)
+	}
+	if n.w.opts.Profile == scripted {
+		return // a story says when it starts again
 	}
 	n.w.eng.after(n.w.bounded(time.Second, 20*time.Second), func() {
 		if n.agent == nil {
