@@ -18,10 +18,19 @@
 // and rewinds fail or take long, the store is away, operators ask for switchovers and failovers at bad moments. Then there are two
 // minutes in which nothing goes wrong.
 //
+// A [Profile] has faults of one kind only: planned acts that may lose no row, servers that do not stop, late answers, primaries that die
+// with rows of their own.
+//
 // # Invariants
 //
 // After each event: at most one server may acknowledge commits; no standby's log contradicts the log that it streams from; a node does not
 // demote on the store's word unless the store gave it; a promoted server holds every row, acknowledged a while ago, that a standby in
 // its reach holds; no event causes an endless chain of decisions. At the end: one leader, writable, everybody streams from it, and after a
 // run with planned acts only no row is missing.
+//
+// # Stories and situations
+//
+// Two small notations say in text what would be hundreds of lines of Go. A [Story] is a cluster that is told what happens ("kill host a",
+// "advance 40s") and answers with what followed; nothing in it is left to chance. A [Situation] is what one node knows at one moment; with
+// [FormatDecision] the answer of the rules to it is text as well. The rules' own tests are files of both, in testdata.
 package hatest
