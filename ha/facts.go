@@ -31,7 +31,7 @@ func (v *View) mayWrite() bool {
 		return true
 	}
 	o := &v.Local.Obs
-	if !v.running() || v.Local.Closed || o.Closed {
+	if !v.running() || v.closed() {
 		return false
 	}
 	if v.promotionPending() {
@@ -50,6 +50,22 @@ func (v *View) promotionPending() bool {
 	return p != nil && *p == v.Local.PromotionAsked
 }
 
+// closed says whether ordinary clients are kept out: the cluster was made, and not opened yet.
+func (v *View) closed() bool { return v.Local.Closed || v.Local.Obs.Closed }
+
+// storeRests says whether a request has just failed for want of the store: what may be asked again at once, waits for a moment.
+func (v *View) storeRests(now time.Time) bool {
+	return v.Store.Problem != "" && now.Before(v.Store.Refused.Add(v.sessionRetry(now)))
+}
+
+// taskAgain begins a task, but not at once again when it has just failed.
+func (v *View) taskAgain(now time.Time, why string, do RunTask) Verdict {
+	if l := v.LastTask; l != nil && l.Task.Kind == do.Task.Kind && l.Fault != nil && now.Before(l.At.Add(time.Second)) {
+		return wait(l.At.Add(time.Second), "%s; that failed: %s", why, l.Fault)
+	}
+	return act(why, do)
+}
+
 // primary says whether the server is known to run, not in recovery.
 func (v *View) primary() bool {
 	return v.running() && v.Local.Obs.SQL != nil && !v.Local.Obs.SQL.InRecovery
@@ -65,7 +81,7 @@ func (v *View) accepting() bool {
 	if v.Task != nil && (v.Task.Task.Kind == postgres.TaskStop || v.Task.Task.Kind == postgres.TaskPromote) {
 		return false
 	}
-	return v.primary() && !v.Local.Closed && !v.Local.Obs.Closed && v.Local.Obs.Accepting == postgres.AcceptingYes
+	return v.primary() && !v.closed() && v.Local.Obs.Accepting == postgres.AcceptingYes
 }
 
 // holds says whether the leader key is ours as far as the store has said, whether or not that may still be believed.

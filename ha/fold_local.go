@@ -108,6 +108,8 @@ func foldTaskBegun(now time.Time, v *View, a RunTask) {
 				v.Handover = h
 			}
 		}
+	case postgres.TaskOpen:
+		v.Initialize.Opened = true
 	case postgres.TaskPromote, postgres.TaskStart:
 		if p := v.Local.Obs.Postmaster; a.Task.Kind == postgres.TaskPromote && p != nil {
 			v.Local.PromotionAsked = *p
@@ -175,7 +177,7 @@ func foldTaskDone(now time.Time, v *View, e TaskDone) {
 		}
 		v.Local.WasPrimary, v.Local.Cloned = false, e.Fault == nil
 	case postgres.TaskWipe:
-		v.Rejoin.Rewinds, v.Rejoin.Problem, v.Initialize.Founded = 0, "", false
+		v.Rejoin.Rewinds, v.Rejoin.Problem, v.Initialize.Founded, v.Initialize.Opened = 0, "", false, false
 	}
 }
 

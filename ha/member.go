@@ -62,7 +62,7 @@ func (v *View) role() dcs.Role {
 		if v.Local.WasPrimary {
 			return dcs.RoleDemoted
 		}
-	case v.primary() && !v.Local.Closed:
+	case v.primary() && !v.closed():
 		return dcs.RolePrimary
 	case v.running() && v.Local.Obs.SQL == nil && v.mayWrite():
 		return dcs.RolePrimary

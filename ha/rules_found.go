@@ -14,31 +14,72 @@ var foundRules = []Rule{
 	{"found.bootstrap", foundBootstrap},
 	{"found.failed", foundFailed},
 	{"found.acquire", foundAcquire},
+	{"found.write-system-id", foundWriteSystemID},
 	{"found.arm", foundArm},
 	{"found.open", foundOpen},
-	{"found.write-system-id", foundWriteSystemID},
 	{"found.done", foundDone},
 }
 
-// foundClaimLost gives up when somebody deleted or took over /initialize: what was made here is not the cluster.
+// foundClaimLost gives up when somebody deleted or took over /initialize, when somebody else leads, or when a member with data has come back
+// to a store that had forgotten it: what was made here is not the cluster. It was never opened, so nobody's rows are in it.
 func foundClaimLost(now time.Time, v *View) Verdict {
+	why := v.claimLost()
 	switch {
-	case v.Initialize.Mine != nil || v.holds():
+	case why == "":
 		return pass("the right to found the cluster is ours")
+	case v.Initialize.Opened || (v.systemID() != "" && v.systemID() == v.localSystemID()):
+		return act("the cluster was founded here", ForgetClaim{})
 	case v.running():
-		return act("the right to found the cluster is lost: the server is stopped",
+		return v.taskAgain(now, why+": the server is stopped",
 			RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopImmediate}, Why: WhyFound})
 	case v.hasData():
-		return act("the right to found the cluster is lost: what was made is moved aside",
+		return v.taskAgain(now, why+": what was made is moved aside",
 			RunTask{Task: postgres.Task{Kind: postgres.TaskWipe, Rename: true}, Why: WhyFound})
+	case v.Initialize.Mine == nil:
+		return act(why, ForgetClaim{})
+	case !v.free(LaneStore) || v.storeRests(now):
+		return rest("%s; the store is busy", why)
 	}
-	return act("the right to found the cluster is lost", ForgetClaim{})
+	return act(why+": /initialize is freed", DropInitialize{*v.Initialize.Mine}, ForgetClaim{})
+}
+
+// claimLost says why we may not found the cluster any more; "": we may.
+func (v *View) claimLost() string {
+	switch {
+	case v.Lease.State == LeaseHeld || v.Lease.State == LeaseDoubt:
+		return ""
+	case v.other() != nil:
+		return "somebody else leads"
+	case v.Initialize.Mine == nil:
+		return "the right to found the cluster is lost"
+	}
+	if m := v.memberWithData(); m != nil {
+		return m.Name + " has the data of a cluster that the store has forgotten"
+	}
+	return ""
+}
+
+// memberWithData is another member that may lead and has something to lead with. Where there is one, nobody founds a cluster: the store
+// was wiped, and the cluster is that member's.
+func (v *View) memberWithData() *dcs.Member {
+	for i := range v.Store.Cluster.Members {
+		m := &v.Store.Cluster.Members[i]
+		if m.Name != v.Self.Name && !noFailover(m) && m.Data.Role != "" && m.Data.Role != dcs.RoleUninitialized &&
+			m.Data.State != dcs.StateCreating && m.Data.State != dcs.StateInitializing {
+			return m
+		}
+	}
+	return nil
 }
 
 // foundBootstrap makes the cluster.
 func foundBootstrap(now time.Time, v *View) Verdict {
 	if !v.noData() || v.Problem != "" {
 		return pass("it was made, or could not be made")
+	}
+	if v.Local.Obs.DataDir == postgres.DataDirUnfinished {
+		return v.taskAgain(now, "what an interrupted "+string(v.Local.Obs.Unfinished)+" has left is moved aside",
+			RunTask{Task: postgres.Task{Kind: postgres.TaskWipe, Rename: true}, Why: WhyFound})
 	}
 	return act("trying to bootstrap a new cluster", RunTask{Task: postgres.Task{Kind: postgres.TaskBootstrap}, Why: WhyFound})
 }
@@ -50,7 +91,7 @@ func foundFailed(now time.Time, v *View) Verdict {
 	case v.Problem == "":
 		return pass("the bootstrap has not failed")
 	case v.running():
-		return act("the bootstrap failed: the server is stopped",
+		return v.taskAgain(now, "the bootstrap failed: the server is stopped",
 			RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopImmediate}, Why: WhyFound})
 	case !v.noData() && v.LastTask.Task.Kind != postgres.TaskWipe:
 		return act("the bootstrap failed: its data directory is moved aside",
@@ -68,12 +109,10 @@ func foundAcquire(now time.Time, v *View) Verdict {
 	switch {
 	case v.holds():
 		return pass("the leader key is ours")
-	case !v.free(LaneStore):
+	case !v.free(LaneStore) || v.storeRests(now):
 		return rest("the cluster is made; the store is busy")
 	case v.Lease.State == LeaseDoubt || v.Store.Urgent:
 		return act("is the leader key ours?", LoadCluster{})
-	case v.other() != nil:
-		return act("somebody else leads: what was made here is not the cluster", ForgetClaim{})
 	case v.sessionTooOld(now):
 		return act("the session is renewed before the leader key is asked for", KeepSession{dcs.KeepAlive{TTL: v.Settings.TTL, Member: v.member()}})
 	}
@@ -82,39 +121,45 @@ func foundAcquire(now time.Time, v *View) Verdict {
 	return act("the cluster is made: the leader key is asked for", AcquireKey{r})
 }
 
-// foundArm tells the fence before the server is opened.
-func foundArm(now time.Time, v *View) Verdict {
-	if !v.Local.Closed || v.Fence.Armed {
-		return pass("the fence is armed, or the server is open")
-	}
-	return v.arm(now)
-}
-
-// foundOpen lets clients in.
-func foundOpen(now time.Time, v *View) Verdict {
-	if !v.Local.Closed {
-		return pass("the server is open")
-	}
-	if d := v.renewFirst(now); d.matched {
-		return d
-	}
-	if l := v.LastTask; l.Task.Kind == postgres.TaskOpen && l.Fault != nil && now.Before(l.At.Add(time.Second)) {
-		return wait(l.At.Add(time.Second), "the server could not be opened: %s", l.Fault)
-	}
-	return act("the leader key is ours: the server is opened", RunTask{Task: postgres.Task{Kind: postgres.TaskOpen}, Why: WhyFound})
-}
-
-// foundWriteSystemID publishes the system identifier: from now on others may join.
+// foundWriteSystemID publishes the system identifier, without a session, before anybody can write: from now on the cluster is this one,
+// whatever becomes of its founder.
 func foundWriteSystemID(now time.Time, v *View) Verdict {
 	switch {
 	case v.systemID() != "":
 		return pass("/initialize has it")
-	case !v.free(LaneStore):
+	case !v.free(LaneStore) || v.storeRests(now):
 		return rest("the store is busy")
 	case v.Store.Urgent:
 		return act("what does /initialize say?", LoadCluster{})
 	}
 	return act("initialized a new cluster", WriteInitialize{Prev: v.Store.Cluster.Initialize, SystemID: v.localSystemID()})
+}
+
+// foundArm tells the fence before the server is opened.
+func foundArm(now time.Time, v *View) Verdict {
+	if !v.running() || !v.closed() || v.Fence.Armed {
+		return pass("the fence is armed, or the server is open or down")
+	}
+	return v.arm(now)
+}
+
+// foundOpen lets clients in. A server that has died meanwhile is started, and opened, as any leader's.
+func foundOpen(now time.Time, v *View) Verdict {
+	if !v.running() || !v.closed() {
+		return pass("the server is open or down")
+	}
+	return v.open(now)
+}
+
+// open lets clients into our closed server.
+func (v *View) open(now time.Time) Verdict {
+	if d := v.renewFirst(now); d.matched {
+		return d
+	}
+	if l := v.LastTask; l != nil && l.Task.Kind == postgres.TaskOpen && l.Fault != nil && now.Before(l.At.Add(time.Second)) {
+		return wait(l.At.Add(time.Second), "the server could not be opened: %s", l.Fault)
+	}
+	return act("the leader key is ours: the server is opened", RunTask{Task: postgres.Task{Kind: postgres.TaskOpen}, Why: WhyFound})
 }
 
 // foundDone forgets the claim: from here on we are an ordinary leader.
@@ -135,7 +180,7 @@ func emptyRemains(now time.Time, v *View) Verdict {
 	if !v.running() {
 		return pass("no server runs on it")
 	}
-	return act("a server runs on an unfinished data directory: it is stopped",
+	return v.taskAgain(now, "a server runs on an unfinished data directory: it is stopped",
 		RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopImmediate}, Why: WhyFound})
 }
 
@@ -144,7 +189,7 @@ func emptyGiveUpKey(now time.Time, v *View) Verdict {
 	switch {
 	case v.Lease.State == LeaseNone || v.Lease.State == LeaseLost:
 		return pass("we do not hold the leader key")
-	case !v.free(LaneStore):
+	case !v.free(LaneStore) || v.storeRests(now):
 		return rest("the store is busy")
 	case v.Lease.State == LeaseDoubt:
 		return act("is the leader key ours?", LoadCluster{})
@@ -159,6 +204,8 @@ func emptyClaim(now time.Time, v *View) Verdict {
 		return pass("there is a leader: its data is cloned")
 	case v.Store.Cluster.Initialize != nil:
 		return pass("the cluster was founded, or somebody is at it")
+	case v.memberWithData() != nil:
+		return pass("the store has forgotten a cluster whose data " + v.memberWithData().Name + " has")
 	case !v.Self.CanFound:
 		return pass("no bootstrap section: this node does not found clusters")
 	case v.Settings.Tags.NoFailover:
@@ -167,7 +214,7 @@ func emptyClaim(now time.Time, v *View) Verdict {
 		return pass("a standby cluster is asked for, which this release cannot make")
 	case v.Local.Obs.DataDir == postgres.DataDirUnfinished && v.Local.Obs.Unfinished == postgres.TaskRewind:
 		return pass("the data directory is half rewound: it may be the only copy")
-	case !v.free(LaneStore) || v.Session.ID == "":
+	case !v.free(LaneStore) || v.Session.ID == "" || v.storeRests(now):
 		return rest("announcing ourselves first")
 	case now.Before(v.Initialize.Failed.Add(time.Second)):
 		return wait(v.Initialize.Failed.Add(time.Second), "another node was faster with /initialize")

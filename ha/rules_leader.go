@@ -18,6 +18,7 @@ var leaderRules = []Rule{
 	{"leader.not-ready", leaderNotReady},
 	{"leader.promote-failed", leaderPromoteFailed},
 	{"leader.promote", leaderPromote},
+	{"leader.open", leaderOpen},
 	{"leader.request-failed", leaderRequestFailed},
 	{"leader.request-odd", leaderRequestOdd},
 	{"leader.request-poll", leaderRequestPoll},
@@ -239,6 +240,19 @@ func leaderPromote(now time.Time, v *View) Verdict {
 	}
 	return act("promoted self to leader by acquiring session lock",
 		RunTask{Task: postgres.Task{Kind: postgres.TaskPromote, Slots: v.wantSlots(), Timeline: reserved}})
+}
+
+// leaderOpen lets clients into a server that was founded and never opened: its founder's agent has died in between.
+func leaderOpen(now time.Time, v *View) Verdict {
+	switch {
+	case !v.closed() || !v.primary():
+		return pass("the server is open")
+	case v.systemID() != v.localSystemID():
+		return pass("/initialize has to say first that the cluster is this one")
+	case !v.Fence.Armed:
+		return v.arm(now)
+	}
+	return v.open(now)
 }
 
 // leaderIdle is the normal state of a leader.

@@ -66,7 +66,8 @@ func (v *View) nameChecked() bool {
 	return m == nil || m.Data.APIURL == "" || (!p.At.IsZero() && !(p.Answer.Reachable && p.Answer.StartID != v.Self.StartID))
 }
 
-// startOtherCluster ends a node whose data directory belongs to another cluster, and leaves the server as it is.
+// startOtherCluster ends a node whose data directory belongs to another cluster, and leaves the server as it is. What this node made when
+// another was faster to found the cluster was never opened: it is moved aside.
 func startOtherCluster(now time.Time, v *View) Verdict {
 	mine, theirs := v.localSystemID(), v.systemID()
 	switch {
@@ -74,6 +75,16 @@ func startOtherCluster(now time.Time, v *View) Verdict {
 		return pass("nothing to compare")
 	case mine == theirs:
 		return pass("the data directory is of this cluster")
+	case v.Task != nil:
+		return pass("the data directory is of another cluster; a task runs on it")
+	case (v.Initialize.Mine != nil || v.Initialize.Founded) && !v.Initialize.Opened:
+		return pass("the data directory was made here, and another cluster was founded meanwhile")
+	case v.closed() && v.running():
+		return v.taskAgain(now, "another cluster was founded, this one was never opened: the server is stopped",
+			RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopImmediate}, Why: WhyFound})
+	case v.closed():
+		return v.taskAgain(now, "another cluster was founded, this one was never opened: it is moved aside",
+			RunTask{Task: postgres.Task{Kind: postgres.TaskWipe, Rename: true}, Why: WhyFound})
 	}
 	return act("system ID mismatch", Quit{Problem: "system ID mismatch, node " + v.Self.Name + " belongs to a different cluster: " + theirs + " != " + mine +
 		"; the data directory was left alone, move it away if this node shall be cloned anew"})

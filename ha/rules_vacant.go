@@ -168,7 +168,7 @@ func (v *View) acquire() AcquireKey {
 // live. A server that is found running as primary is that leader.
 func vacantNotFounded(now time.Time, v *View) Verdict {
 	end := v.Vacancy.Since.Add(v.w(now))
-	if v.systemID() != "" || v.primary() || !now.Before(end) {
+	if v.systemID() != "" || (v.primary() && !v.closed()) || !now.Before(end) {
 		return pass("the cluster is known in the store, or enough time has passed")
 	}
 	if v.Store.Cluster.Initialize != nil {

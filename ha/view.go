@@ -77,6 +77,7 @@ type StoreView struct {
 	Seen         dcs.Version    // newest version that hints or writes have shown
 	Answered     time.Time      // last answer of any kind
 	FailedAt     time.Time      // last request that failed for want of the store; zero after an answer
+	Refused      time.Time      // last such request
 	Problem      string         // and how
 	Member       dcs.MemberData // as last published
 	MemberAt     time.Time      // zero: never
@@ -122,6 +123,7 @@ type ClaimView struct {
 	Mine    *dcs.Initialize // the life of /initialize that we created; nil: none
 	Failed  time.Time
 	Founded bool // the server in our data directory was made under that right
+	Opened  bool // clients may have been let in since: nothing of it is thrown away any more
 }
 
 // LocalView is the server as last observed, corrected by what has happened since.

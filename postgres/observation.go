@@ -14,7 +14,7 @@ type Observation struct {
 	SQL            *SQLFacts   `json:",omitempty"` // nil: the server did not answer in time
 	SQLError       string      `json:",omitempty"` // why SQL is nil although a postmaster runs
 	Accepting      Accepting
-	Closed         bool                 `json:",omitempty"` // running, but no ordinary client can log in (bootstrap, safety 5.3)
+	Closed         bool                 `json:",omitempty"` // no ordinary client can log in, or could if it ran: the cluster was made and never opened
 	PendingRestart map[string][2]string `json:",omitempty"` // setting: running value, wanted value
 	History        History              `json:",omitempty"` // of Control's timeline, from its history file; empty on timeline 1
 }

@@ -61,7 +61,7 @@ func (i *Instance) Observe(ctx context.Context) postgres.Observation {
 	var o postgres.Observation
 	d := i.lookAtDisk(ctx)
 	o.DataDir, o.Problem, o.Control, o.History, o.Standby = d.dataDir, d.problem, d.control, d.history, d.standby
-	o.Unfinished = d.unfinished
+	o.Unfinished, o.Closed = d.unfinished, i.closed.Load()
 	r := i.postmaster()
 	if r == nil {
 		i.eye.mu.Lock()
@@ -70,7 +70,6 @@ func (i *Instance) Observe(ctx context.Context) postgres.Observation {
 		return o
 	}
 	o.Postmaster = &postgres.Postmaster{PID: r.id.PID, Start: r.id.Start}
-	o.Closed = i.closed.Load()
 	facts, err := i.lookBySQL(ctx, r)
 	switch {
 	case err == nil:
