@@ -49,6 +49,11 @@ defaults
     timeout connect 4s
     timeout server 30m
     timeout check 5s
+listen stats
+    bind *:7000
+    mode http
+    stats enable
+    stats uri /
 listen pg_primary
     bind *:5000
     option httpchk OPTIONS /primary
@@ -107,6 +112,11 @@ func (b *bench) stage(ctx context.Context, t trial) (*scene, error) {
 	}
 	if t.proxy && b.proxy == nil {
 		if b.proxy, err = b.c.StartHAProxy(ctx, haproxyConfig, nil); err != nil {
+			return nil, err
+		}
+	}
+	if t.proxy {
+		if err := b.proxy.WaitServers(ctx, "pg_primary", 1); err != nil {
 			return nil, err
 		}
 	}

@@ -4,8 +4,10 @@ package testcluster
 
 import (
 	"context"
+	"encoding/csv"
 	"fmt"
 	"net"
+	"net/http"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -110,4 +112,39 @@ func (h *HAProxy) adapt(config string, keep func(string) bool) (string, error) {
 
 func (h *HAProxy) note(format string, args ...any) {
 	h.Replaced = append(h.Replaced, fmt.Sprintf(format, args...))
+}
+
+// WaitServers waits until so many servers of a listener are up. Just started, HAProxy takes all for up until their checks
+// have failed. The configuration needs a listener with the name stats that serves the statistics at /.
+func (h *HAProxy) WaitServers(ctx context.Context, listener string, up int) error {
+	return poll(ctx, 200*time.Millisecond, fmt.Sprintf("%d servers of %s", up, listener), func() (bool, string) {
+		count, err := h.servers(ctx, listener)
+		return err == nil && count == up, fmt.Sprintf("%d, %v", count, err)
+	})
+}
+
+// servers counts those that are up, from the statistics as CSV: proxy name, server name, and status in column 18.
+func (h *HAProxy) servers(ctx context.Context, listener string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address(h.c.Address, h.Ports["stats"])+"/;csv", nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := h.c.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	reader := csv.NewReader(res.Body)
+	reader.FieldsPerRecord = -1
+	lines, err := reader.ReadAll()
+	if err != nil {
+		return 0, fmt.Errorf("read HAProxy's statistics: %w", err)
+	}
+	up := 0
+	for _, f := range lines {
+		if len(f) > 17 && f[0] == listener && f[1] != "FRONTEND" && f[1] != "BACKEND" && strings.HasPrefix(f[17], "UP") {
+			up++
+		}
+	}
+	return up, nil
 }
