@@ -446,3 +446,91 @@ func TestHooks(t *testing.T) {
 		}
 	})
 }
+
+// A store that refuses at once is asked ten times a second, not as often as it can say no.
+func TestStoreThatRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refuses := errors.New("connection refused")
+		var store *refusing
+		r := begin(t, &toy{}, func(cfg *ha.Config) {
+			store = &refusing{Store: cfg.Store}
+			cfg.Store = store
+		})
+		r.leading()
+		store.set(refuses)
+		time.Sleep(10 * time.Second)
+		if n := store.set(refuses); n > 150 {
+			t.Errorf("a leader asks %d times in 10 s", n)
+		}
+		r.stop()
+		began := r.Now()
+		if err := <-r.ended; err != nil {
+			t.Error(err)
+		}
+		n, took := store.set(nil), r.Now().Sub(began)
+		if n > 20+int(took/(50*time.Millisecond)) {
+			t.Errorf("a node that ends asks %d times in %s", n, took)
+		}
+	})
+}
+
+// refusing is a store that answers every request with an error, once it is set, and counts them.
+type refusing struct {
+	ha.Store
+	mu    sync.Mutex
+	err   error
+	asked int
+}
+
+// set makes err the answer, and returns how many requests there were since the last call.
+func (s *refusing) set(err error) (asked int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked, s.asked = s.asked, 0
+	if s.err = err; err != nil {
+		s.err = errors.Join(err, dcs.ErrUnavailable)
+	}
+	return asked
+}
+
+func (s *refusing) answer() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	return s.err
+}
+
+func (s *refusing) Load(ctx context.Context) (dcs.Cluster, error) {
+	if err := s.answer(); err != nil {
+		return dcs.Cluster{}, err
+	}
+	return s.Store.Load(ctx)
+}
+
+func (s *refusing) Renew(ctx context.Context, r dcs.Renew) (dcs.Held, error) {
+	if err := s.answer(); err != nil {
+		return dcs.Held{}, err
+	}
+	return s.Store.Renew(ctx, r)
+}
+
+func (s *refusing) Release(ctx context.Context, r dcs.Release) error {
+	if err := s.answer(); err != nil {
+		return err
+	}
+	return s.Store.Release(ctx, r)
+}
+
+func (s *refusing) KeepAlive(ctx context.Context, r dcs.KeepAlive) (dcs.Alive, error) {
+	if err := s.answer(); err != nil {
+		return dcs.Alive{}, err
+	}
+	return s.Store.KeepAlive(ctx, r)
+}
+
+func (s *refusing) PutMember(ctx context.Context, m dcs.MemberData) error {
+	if err := s.answer(); err != nil {
+		return err
+	}
+	return s.Store.PutMember(ctx, m)
+}

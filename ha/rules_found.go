@@ -112,7 +112,7 @@ func foundAcquire(now time.Time, v *View) Verdict {
 	case !v.free(LaneStore) || v.storeRests(now):
 		return rest("the cluster is made; the store is busy")
 	case v.Lease.State == LeaseDoubt || v.Store.Urgent:
-		return act("is the leader key ours?", LoadCluster{})
+		return v.readFirst(now, "is the leader key ours?")
 	case v.sessionTooOld(now):
 		return act("the session is renewed before the leader key is asked for", KeepSession{dcs.KeepAlive{TTL: v.Settings.TTL, Member: v.member()}})
 	}
@@ -130,7 +130,7 @@ func foundWriteSystemID(now time.Time, v *View) Verdict {
 	case !v.free(LaneStore) || v.storeRests(now):
 		return rest("the store is busy")
 	case v.Store.Urgent:
-		return act("what does /initialize say?", LoadCluster{})
+		return v.readFirst(now, "what does /initialize say?")
 	}
 	return act("initialized a new cluster", WriteInitialize{Prev: v.Store.Cluster.Initialize, SystemID: v.localSystemID()})
 }
@@ -192,7 +192,7 @@ func emptyGiveUpKey(now time.Time, v *View) Verdict {
 	case !v.free(LaneStore) || v.storeRests(now):
 		return rest("the store is busy")
 	case v.Lease.State == LeaseDoubt:
-		return act("is the leader key ours?", LoadCluster{})
+		return v.readFirst(now, "is the leader key ours?")
 	}
 	return act("there is no data here: the leader key is given up", v.release(dcs.StateStopped))
 }
@@ -219,7 +219,7 @@ func emptyClaim(now time.Time, v *View) Verdict {
 	case now.Before(v.Initialize.Failed.Add(time.Second)):
 		return wait(v.Initialize.Failed.Add(time.Second), "another node was faster with /initialize")
 	case v.Store.Urgent:
-		return act("has the cluster been founded meanwhile?", LoadCluster{})
+		return v.readFirst(now, "has the cluster been founded meanwhile?")
 	}
 	return act("nobody has founded the cluster yet", ClaimInitialize{})
 }

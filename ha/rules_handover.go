@@ -126,6 +126,10 @@ func handoverWaiting(now time.Time, v *View) Verdict {
 		return act("the leader key is gone", EndHandover{})
 	}
 	end := h.EndAt.Add(handoverBudget)
+	if v.Lease.State == LeaseDoubt && v.Store.Problem != "" && !now.Before(end) {
+		return act("whether the leader key was released is unknown, and DCS is not accessible: the hand-over is given up",
+			EndHandover{Why: "DCS is not accessible: " + v.Store.Problem})
+	}
 	next := end
 	for _, m := range v.candidates(h.Candidate) {
 		next = earliest(next, v.Peers[m.Name].At.Add(retry))

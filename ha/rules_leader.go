@@ -55,7 +55,7 @@ func leaderLate(now time.Time, v *View) Verdict {
 	behind := len(h) > 0 && self.Timeline < postgres.Timeline(h[len(h)-1].Timeline)
 	switch {
 	case v.Store.Sent.Before(v.Lease.Looked) && v.free(LaneStore):
-		return act("the acquire was late: the store is read again", LoadCluster{})
+		return v.readFirst(now, "the acquire was late: the store is read again")
 	case v.Store.Sent.Before(v.Lease.Looked):
 		return rest("the acquire was late: reading the store again")
 	case len(r.ask) > 0:

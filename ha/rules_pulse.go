@@ -153,6 +153,14 @@ func pulseLoad(now time.Time, v *View) Verdict {
 	return act("the store has changed", LoadCluster{})
 }
 
+// readFirst reads the store to answer a question. One that did not serve a moment ago is given a moment: it may refuse at once, over and over.
+func (v *View) readFirst(now time.Time, question string) Verdict {
+	if at := v.Store.Tried.Add(v.sessionRetry(now)); v.Store.Problem != "" && now.Before(at) {
+		return wait(at, "%s DCS is not accessible: %s", question, v.Store.Problem)
+	}
+	return act(question, LoadCluster{})
+}
+
 // pulsePublish writes our member key: at once when what others decide by has changed, positions once per loop.
 func pulsePublish(now time.Time, v *View) Verdict {
 	s := &v.Store

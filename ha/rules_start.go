@@ -178,7 +178,7 @@ func shutdownRelease(now time.Time, v *View) Verdict {
 	case !v.free(LaneStore):
 		return rest("the agent ends: waiting for the store")
 	case v.Lease.State == LeaseDoubt:
-		return act("is the leader key still ours?", LoadCluster{})
+		return v.readFirst(now, "is the leader key still ours?")
 	}
 	return act("the agent ends: the leader key is given up", v.release(dcs.StateStopped))
 }

@@ -295,7 +295,7 @@ func vacantAcquire(now time.Time, v *View) Verdict {
 	case !v.free(LaneStore):
 		return rest("about to ask for the leader key; the store is busy")
 	case v.Store.Urgent:
-		return act("is the leader key still free?", LoadCluster{})
+		return v.readFirst(now, "is the leader key still free?")
 	}
 	return act("no member is ahead: asking for the leader key", v.acquire())
 }
