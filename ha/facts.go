@@ -58,6 +58,12 @@ func (v *View) storeRests(now time.Time) bool {
 	return v.Store.Problem != "" && now.Before(v.Store.Refused.Add(v.sessionRetry(now)))
 }
 
+// writeRests says whether a write was refused or lost a moment ago. A store that is full, or that lets us read only, refuses each of them
+// at once.
+func (v *View) writeRests(now time.Time) bool {
+	return !v.Store.WriteFailed.IsZero() && now.Before(v.Store.WriteFailed.Add(time.Second))
+}
+
 // taskAgain begins a task, but not at once again when it has just failed.
 func (v *View) taskAgain(now time.Time, why string, do RunTask) Verdict {
 	if l := v.LastTask; l != nil && l.Task.Kind == do.Task.Kind && l.Fault != nil && now.Before(l.At.Add(time.Second)) {
@@ -107,9 +113,9 @@ func (v *View) other() *dcs.Leader {
 // vacant says whether the store showed no leader key when it was last read.
 func (v *View) vacant() bool { return v.Store.Known && v.Store.Cluster.Leader == nil }
 
-// systemID is that of the cluster, "" while it is not founded.
+// systemID is that of the cluster, "" while it is not founded. Garbage in the key is none: the leader writes over it.
 func (v *View) systemID() string {
-	if i := v.Store.Cluster.Initialize; i != nil {
+	if i := v.Store.Cluster.Initialize; i != nil && dcs.ValidSystemID(i.SystemID) {
 		return i.SystemID
 	}
 	return ""

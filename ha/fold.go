@@ -256,7 +256,7 @@ func foldPeer(now time.Time, v *View, e PeerAnswered) {
 			p.SilentSince = e.Sent
 		}
 	})
-	if h := v.Handover; h != nil && e.LSN != 0 && e.LSN == h.End {
+	if h := v.Handover; h != nil && e.LSN != 0 && e.LSN == h.End && sameTimeline(e.Answer.Position.Timeline, h.Timeline) {
 		n := *h
 		n.Best = max(n.Best, e.Answer.Position.LSN)
 		if e.Answer.Reachable && e.Answer.Position.LSN >= h.End {

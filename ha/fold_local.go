@@ -102,6 +102,9 @@ func foldTaskBegun(now time.Time, v *View, a RunTask) {
 		case WhySwitchover, WhyShutdown:
 			if v.Lease.State == LeaseHeld {
 				h := &Handover{Why: a.Why}
+				if p, ok := v.Local.position(); ok {
+					h.Timeline = p.Timeline
+				}
 				if f := v.Store.Cluster.Failover; f != nil && a.Why == WhySwitchover {
 					h.Candidate, h.Request = f.Candidate, f.Version
 				}

@@ -251,6 +251,10 @@ func foldWrote(now time.Time, v *View, e Wrote) {
 		}
 		return
 	}
+	v.Store.WriteFailed = time.Time{}
+	if e.Fault != nil {
+		v.Store.WriteFailed = now
+	}
 	// What was written, or refused, has to be seen before it is written again.
 	v.Store.Stale, v.Store.Urgent = true, true
 }

@@ -79,7 +79,7 @@ func (v *View) hear(r *race, now, since time.Time, m *dcs.Member, patience time.
 	if a.Writable {
 		r.writable = m.Name
 	}
-	if noFailover(m) || a.WatchdogFailed || a.Position.LSN == 0 {
+	if noFailover(m) || a.WatchdogFailed || a.Position.LSN == 0 || (a.SystemID != "" && a.SystemID != v.localSystemID()) {
 		return
 	}
 	switch order := comparePositions(a.Position, self); {
@@ -130,10 +130,12 @@ func (v *View) sessionTooOld(now time.Time) bool {
 	return v.Session.ID == "" || now.After(v.Session.Kept.Add(v.Session.TTL/2))
 }
 
-// handedToUs says whether the last leader released its key in order, after its server had stopped and we had everything.
-func (v *View) handedToUs() bool {
+// handedToUs says whether the last leader released its key in order, after its server had stopped and we had everything: what it said of
+// its log last is here.
+func (v *View) handedToUs(now time.Time) bool {
 	f, last := v.Store.Cluster.Failover, v.Vacancy.Last
-	return f != nil && f.Leader != "" && f.Candidate == v.Self.Name && f.ScheduledAt == nil &&
+	self, known := v.Local.position()
+	return requestDue(now, f) && f.Leader != "" && f.Candidate == v.Self.Name && known && uint64(self.LSN) >= v.Store.Cluster.Status.Optime &&
 		last != nil && last.Name == f.Leader && last.Data.Role == dcs.RoleDemoted && findMember(&v.Store.Cluster, last.Name) != nil
 }
 

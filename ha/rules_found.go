@@ -37,7 +37,7 @@ func foundClaimLost(now time.Time, v *View) Verdict {
 			RunTask{Task: postgres.Task{Kind: postgres.TaskWipe, Rename: true}, Why: WhyFound})
 	case v.Initialize.Mine == nil:
 		return act(why, ForgetClaim{})
-	case !v.free(LaneStore) || v.storeRests(now):
+	case !v.free(LaneStore) || v.storeRests(now) || v.writeRests(now):
 		return rest("%s; the store is busy", why)
 	}
 	return act(why+": /initialize is freed", DropInitialize{*v.Initialize.Mine}, ForgetClaim{})
@@ -127,7 +127,7 @@ func foundWriteSystemID(now time.Time, v *View) Verdict {
 	switch {
 	case v.systemID() != "":
 		return pass("/initialize has it")
-	case !v.free(LaneStore) || v.storeRests(now):
+	case !v.free(LaneStore) || v.storeRests(now) || v.writeRests(now):
 		return rest("the store is busy")
 	case v.Store.Urgent:
 		return v.readFirst(now, "what does /initialize say?")

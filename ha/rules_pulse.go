@@ -296,6 +296,10 @@ func nextPulse(now time.Time, v *View) time.Time {
 	soon(v.Configured.Failed.Add(v.Settings.LoopWait))
 	soon(v.Configured.SlotsAt.Add(v.Settings.LoopWait))
 	soon(v.Fence.Failed.Add(retry))
+	if f := v.Store.Cluster.Failover; f != nil && f.ScheduledAt != nil {
+		soon(*f.ScheduledAt)
+	}
+	soon(v.Store.WriteFailed.Add(time.Second))
 	if v.Store.Problem != "" {
 		soon(v.Store.Refused.Add(v.sessionRetry(now)))
 	}

@@ -14,7 +14,7 @@ func leaderRequestFailed(now time.Time, v *View) Verdict {
 	switch {
 	case f == nil || v.FailedRequest == 0 || f.Version != v.FailedRequest:
 		return pass("no request has failed")
-	case !v.free(LaneStore):
+	case !v.free(LaneStore) || v.writeRests(now):
 		return rest("the request has failed; the store is busy")
 	}
 	return act("the switchover failed: "+v.FailedWhy, ClearFailover{Version: f.Version, Why: v.FailedWhy})
@@ -23,23 +23,41 @@ func leaderRequestFailed(now time.Time, v *View) Verdict {
 // leaderRequestOdd clears a request that does not concern us or names nobody who could lead: also the one that made us leader.
 func leaderRequestOdd(now time.Time, v *View) Verdict {
 	f := v.Store.Cluster.Failover
-	switch {
-	case f == nil:
+	if f == nil || v.Store.Urgent {
 		return pass("nobody asked for a switchover")
-	case f.ScheduledAt != nil && f.Leader == v.Self.Name:
-		return pass("the switchover is scheduled")
-	case !v.free(LaneStore) || v.Store.Urgent:
-		return pass("the store is busy")
-	case f.Candidate == v.Self.Name:
-		return act("the request is done: we lead", ClearFailover{f.Version, "done"})
-	case f.Leader != "" && f.Leader != v.Self.Name:
-		return act("the request names another leader: "+f.Leader, ClearFailover{f.Version, "leader name does not match"})
-	case f.Candidate != "" && findMember(&v.Store.Cluster, f.Candidate) == nil:
-		return act("the request names an unknown candidate: "+f.Candidate, ClearFailover{f.Version, "candidate does not exist"})
-	case len(v.candidates(f.Candidate)) == 0:
-		return act("nobody could take over", ClearFailover{f.Version, "no good candidates"})
 	}
-	return pass("the request makes sense")
+	text, why := v.oddRequest(now, f)
+	switch {
+	case why == "":
+		return pass("the request makes sense, or its time has not come")
+	case !v.free(LaneStore) || v.writeRests(now):
+		return rest("%s; the store is busy", text)
+	}
+	return act(text, ClearFailover{f.Version, why})
+}
+
+// oddRequest says why a request is not to be carried out; "": it is, when its time has come.
+func (v *View) oddRequest(now time.Time, f *dcs.Failover) (text, why string) {
+	switch {
+	case f.Candidate == v.Self.Name:
+		return "the request is done: we lead", "done"
+	case f.Leader != "" && f.Leader != v.Self.Name:
+		return "the request names another leader: " + f.Leader, "leader name does not match"
+	case !requestDue(now, f):
+		return "", ""
+	case f.ScheduledAt != nil && now.After(f.ScheduledAt.Add(v.Settings.LoopWait*3/2)):
+		return "the time of the scheduled switchover has passed: " + f.ScheduledAt.Format(time.RFC3339), "its time has passed"
+	case f.Candidate != "" && findMember(&v.Store.Cluster, f.Candidate) == nil:
+		return "the request names an unknown candidate: " + f.Candidate, "candidate does not exist"
+	case len(v.candidates(f.Candidate)) == 0:
+		return "nobody could take over", "no good candidates"
+	}
+	return "", ""
+}
+
+// requestDue says whether a request is to be carried out now: one that is scheduled is, from its time on.
+func requestDue(now time.Time, f *dcs.Failover) bool {
+	return f != nil && (f.ScheduledAt == nil || !now.Before(*f.ScheduledAt))
 }
 
 // requestAge is how old a candidate's answer may be when the server is stopped for it.
@@ -48,7 +66,7 @@ const requestAge = time.Second
 // leaderRequestPoll asks the candidates before anything is stopped for them.
 func leaderRequestPoll(now time.Time, v *View) Verdict {
 	f := v.Store.Cluster.Failover
-	if f == nil || f.ScheduledAt != nil || v.Store.Urgent {
+	if !requestDue(now, f) || v.Store.Urgent {
 		return pass("no switchover is to be done")
 	}
 	var ask []Action
@@ -78,39 +96,46 @@ func (v *View) goodCandidate(now time.Time, f *dcs.Failover) string {
 		p := v.Peers[m.Name]
 		lag := int64(self.LSN) - int64(p.Answer.Position.LSN)
 		if p.Answer.Reachable && p.Answer.InRecovery && now.Sub(p.At) < requestAge && !p.Answer.WatchdogFailed &&
-			(lag <= v.Settings.MaximumLagOnFailover || f.Leader == "") {
+			sameTimeline(p.Answer.Position.Timeline, self.Timeline) && (lag <= v.Settings.MaximumLagOnFailover || f.Leader == "") {
 			return m.Name
 		}
 	}
 	return ""
 }
 
+// sameTimeline says whether a standby on timeline a may be receiving the log of a primary on timeline b. One on another branch may well
+// have a longer log, and never gets the rows of this one. Zero is unknown.
+func sameTimeline(a, b postgres.Timeline) bool { return a == b || a == 0 || b == 0 }
+
 // leaderRequest stops the server to hand over, if a candidate answered well; else the request is cleared.
 func leaderRequest(now time.Time, v *View) Verdict {
 	f := v.Store.Cluster.Failover
 	switch {
-	case f == nil || f.ScheduledAt != nil || v.Store.Urgent || !v.primary():
+	case !requestDue(now, f) || v.Store.Urgent || !v.primary():
 		return pass("no switchover is to be done")
 	case v.goodCandidate(now, f) != "":
 		return act("switchover: demote, to hand over to "+v.goodCandidate(now, f),
 			RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopFast, Checkpoint: true}, Why: WhySwitchover})
-	case !v.free(LaneStore):
+	case !v.free(LaneStore) || v.writeRests(now):
 		return rest("no candidate answers well; the store is busy")
 	}
 	return act("no good candidate answers: the request is cleared", ClearFailover{f.Version, "no good candidates"})
 }
 
-// leaderSystemID writes /initialize where it is missing.
+// leaderSystemID writes /initialize where it is missing, before anybody can write here: else an empty node could found another cluster.
 func leaderSystemID(now time.Time, v *View) Verdict {
-	if v.systemID() != "" || v.localSystemID() == "" || !v.free(LaneStore) || v.Store.Urgent {
-		return pass("/initialize has the system identifier, or not now")
+	switch {
+	case v.systemID() != "" || v.localSystemID() == "":
+		return pass("/initialize has the system identifier")
+	case !v.free(LaneStore) || v.Store.Urgent || v.writeRests(now):
+		return rest("/initialize lacks the system identifier; the store is busy")
 	}
 	return act("/initialize lacks the system identifier", WriteInitialize{v.Store.Cluster.Initialize, v.localSystemID()})
 }
 
 // leaderConfig writes the dynamic configuration where it is missing: what bootstrap.dcs says for a new cluster, else what was in force.
 func leaderConfig(now time.Time, v *View) Verdict {
-	if v.Store.Cluster.Config != nil || v.ConfigRaw == nil || !v.free(LaneStore) || v.Store.Urgent {
+	if v.Store.Cluster.Config != nil || v.ConfigRaw == nil || !v.free(LaneStore) || v.Store.Urgent || v.writeRests(now) {
 		return pass("/config is there, or not now")
 	}
 	return act("/config is missing", WriteConfig{0, v.ConfigRaw})
@@ -119,7 +144,7 @@ func leaderConfig(now time.Time, v *View) Verdict {
 // leaderHistory publishes the list of timeline switches after a promotion.
 func leaderHistory(now time.Time, v *View) Verdict {
 	c := v.Local.Obs.Control
-	if !v.primary() || c == nil || v.checkpointDue() || !v.free(LaneStore) || v.Store.Urgent {
+	if !v.primary() || c == nil || v.checkpointDue() || !v.free(LaneStore) || v.Store.Urgent || v.writeRests(now) {
 		return pass("not now")
 	}
 	h := v.history(now)

@@ -132,7 +132,7 @@ func (v *View) lastPrimary() *dcs.Member {
 // vacantCandidateNamed lets the candidate of a switchover or failover go first, as long as it answers as a standby that may lead.
 func vacantCandidateNamed(now time.Time, v *View) Verdict {
 	f := v.Store.Cluster.Failover
-	if f == nil || f.Candidate == "" || f.Candidate == v.Self.Name || f.ScheduledAt != nil || f.Version == v.FailedRequest {
+	if f == nil || f.Candidate == "" || f.Candidate == v.Self.Name || !requestDue(now, f) || f.Version == v.FailedRequest {
 		return pass("no other candidate is named")
 	}
 	m := findMember(&v.Store.Cluster, f.Candidate)
@@ -153,7 +153,7 @@ func vacantCandidateNamed(now time.Time, v *View) Verdict {
 // vacantHandedToUs takes a key that the last leader released for us, after it had stopped and we had all of its log: nobody needs
 // to be asked.
 func vacantHandedToUs(now time.Time, v *View) Verdict {
-	if !v.handedToUs() || !v.free(LaneStore) || v.Store.Urgent {
+	if !v.handedToUs(now) || !v.free(LaneStore) || v.Store.Urgent {
 		return pass("the key was not released for us")
 	}
 	return act("the leader has handed over to us", v.acquire())
@@ -281,7 +281,7 @@ func vacantTimeline(now time.Time, v *View) Verdict {
 func vacantLagging(now time.Time, v *View) Verdict {
 	self, _ := v.Local.position()
 	f := v.Store.Cluster.Failover
-	named := f != nil && f.Candidate == v.Self.Name
+	named := requestDue(now, f) && f.Candidate == v.Self.Name
 	lag := int64(v.Store.Cluster.Status.Optime) - int64(self.LSN)
 	if named || v.primary() || lag <= v.Settings.MaximumLagOnFailover {
 		return pass("we are not too far behind the leader's last known position")

@@ -78,6 +78,7 @@ type StoreView struct {
 	Answered     time.Time      // last answer of any kind
 	FailedAt     time.Time      // last request that failed for want of the store; zero after an answer
 	Refused      time.Time      // last such request
+	WriteFailed  time.Time      // last write, but for the member key, that the store refused or lost; zero after one that it took
 	Problem      string         // and how
 	Member       dcs.MemberData // as last published
 	MemberAt     time.Time      // zero: never
@@ -175,9 +176,10 @@ type TaskResult struct {
 // Handover is a stop after which another shall lead.
 type Handover struct {
 	Why       Why
-	Candidate string       // "": whoever has everything
-	Request   dcs.Version  // of /failover, 0: none
-	End       postgres.LSN // end of the shutdown checkpoint; 0: not there yet
+	Candidate string            // "": whoever has everything
+	Request   dcs.Version       // of /failover, 0: none
+	Timeline  postgres.Timeline // that the log ends on; 0: unknown
+	End       postgres.LSN      // end of the shutdown checkpoint; 0: not there yet
 	EndAt     time.Time
 	Best      postgres.LSN // furthest position that an asked peer has told since
 	Reached   string       // who has everything

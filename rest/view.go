@@ -131,6 +131,9 @@ func (h *Handler) document(v *view, obs postgres.Observation) restapi.Status {
 		}
 		doc.PendingRestartReason[name] = dcs.PendingChange{OldValue: change[0], NewValue: change[1]}
 	}
+	if obs.Closed {
+		return doc // the cluster was never opened: nobody writes here, and there is no log to compare
+	}
 	if obs.SQL == nil {
 		if doc.State == dcs.StateRunning {
 			doc.State = "unknown" // it runs, and the query got no answer

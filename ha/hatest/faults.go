@@ -21,6 +21,9 @@ func (w *World) nextFault() {
 		return
 	case Late:
 		w.lateFault(n)
+	case Founding:
+		w.eng.after(w.foundingFault(n), w.nextFault)
+		return
 	case Stuck:
 		w.stuckFault(n)
 	case Branches:

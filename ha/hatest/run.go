@@ -57,6 +57,9 @@ func Run(o Options) Result {
 	if o.Nodes == 0 {
 		o.Nodes = 3
 	}
+	if o.Faults == 0 && o.Profile == Founding {
+		o.Faults = foundingTime
+	}
 	if o.Faults == 0 {
 		o.Faults = 8 * time.Minute
 	}
@@ -92,7 +95,11 @@ func (w *World) play() {
 	w.eng.after(time.Second, w.write)
 	end := epoch.Add(w.opts.Faults)
 	w.faulty = true
-	w.eng.after(w.bounded(10*time.Second, 30*time.Second), w.nextFault)
+	first := w.bounded(10*time.Second, 30*time.Second)
+	if w.opts.Profile == Founding {
+		first /= 10
+	}
+	w.eng.after(first, w.nextFault)
 	w.until(end)
 	w.faulty = false
 	w.heal()

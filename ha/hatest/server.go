@@ -83,7 +83,7 @@ func (s *server) observe() postgres.Observation {
 	if s.controlTL == s.tl {
 		o.History = s.history
 	}
-	o.Standby = s.standby
+	o.Standby, o.Closed = s.standby, s.closed
 	if s.pid == 0 {
 		return o
 	}
@@ -92,7 +92,7 @@ func (s *server) observe() postgres.Observation {
 		o.Accepting, o.SQLError = postgres.AcceptingStarting, "the database system is starting up or shutting down"
 		return o
 	}
-	o.Accepting, o.Closed = postgres.AcceptingYes, s.closed
+	o.Accepting = postgres.AcceptingYes
 	o.SQL = &postgres.SQLFacts{InRecovery: s.inRecovery, Timeline: s.tl, ServerVersion: 150000}
 	if s.inRecovery {
 		o.SQL.Received, o.SQL.Replayed = s.end(), s.end()
@@ -108,7 +108,7 @@ func (s *server) observe() postgres.Observation {
 // start begins a postmaster; it lets clients in later.
 func (s *server) start(asPrimary bool, up *postgres.Upstream) {
 	s.w.pids++
-	s.pid, s.ready, s.stopping, s.streaming, s.closed = s.w.pids, false, false, false, false
+	s.pid, s.ready, s.stopping, s.streaming = s.w.pids, false, false, false
 	s.standby, s.inRecovery = !asPrimary, true
 	s.follow(up)
 	if !asPrimary && (s.state == postgres.ControlInProduction || s.state == postgres.ControlShutDown) {
@@ -132,7 +132,7 @@ func (s *server) die() {
 		return
 	}
 	pid := s.pid
-	s.pid, s.ready, s.stopping, s.streaming, s.closed = 0, false, false, false, false
+	s.pid, s.ready, s.stopping, s.streaming = 0, false, false, false
 	s.n.exited(pid)
 }
 
@@ -208,7 +208,7 @@ func (s *server) lineage() (*postgres.Lineage, error) {
 
 // clone copies the upstream's data.
 func (s *server) clone(up *server) error {
-	if up.pid == 0 || !up.ready || up.stopping {
+	if up.pid == 0 || !up.ready || up.stopping || up.closed {
 		return fmt.Errorf("clone from %s: connection refused", up.n.name)
 	}
 	s.copyFrom(up)

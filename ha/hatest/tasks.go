@@ -99,7 +99,10 @@ func (j *job) phase(p postgres.Phase) {
 
 func (j *job) bootstrap() {
 	s := j.server()
-	s.wipe()
+	if s.dir != postgres.DataDirEmpty {
+		j.fail(errors.New("the data directory is not empty"))
+		return
+	}
 	s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskBootstrap
 	j.after(500*time.Millisecond, 3*time.Second, func() {
 		s.bootstrap()

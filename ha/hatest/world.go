@@ -182,8 +182,15 @@ func (w *World) poll(a *agent, r ha.Request, name string, lsn postgres.LSN) {
 func (n *node) answer() ha.PeerAnswer {
 	o := n.server.observe()
 	p := ha.PeerAnswer{Name: n.name, Reachable: true, StartID: fmt.Sprintf("%s-%d", n.name, n.agent.id), Role: dcs.RoleReplica, State: dcs.StateRunning}
-	if o.SQL == nil {
+	if o.Control != nil {
+		p.SystemID = o.Control.SystemID
+	}
+	switch {
+	case o.SQL == nil:
 		p.State = dcs.StateStopped
+		return p
+	case o.Closed:
+		p.InRecovery = true
 		return p
 	}
 	p.InRecovery, p.Position = o.SQL.InRecovery, o.SQL.Position()
