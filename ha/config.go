@@ -10,13 +10,13 @@ import (
 type Config struct {
 	Name  string // unique in the cluster
 	Scope string // name of the cluster
-	// Version is published in the member key. Patroni's peers parse it: X.Y.Z, 4.1.x.
+	// Version is published in the member key. Patroni's peers parse it: X.Y.Z, 4.1.x. "": PatroniVersion.
 	Version string
 	// Release is tanist's own version, published beside it.
 	Release string
 	// Addresses that are published: ConnURL as postgres://host:port/database, APIURL as http(s)://host:port/patroni.
 	ConnURL, APIURL, ProxyURL string
-	StartID                   string // random id of this run, also answered by REST so that a node knows its own answers
+	StartID                   string // random id of this run, also answered by REST so that a node knows its own answers; "": one is made
 
 	// BootstrapConfig is the dynamic configuration that this node writes if it founds the cluster (JSON of bootstrap.dcs).
 	// nil: this node never founds one.
@@ -37,6 +37,9 @@ type Config struct {
 	// ShutdownTimeout bounds the orderly stop after Run's context has ended; 0: as long as the server needs.
 	ShutdownTimeout time.Duration
 }
+
+// PatroniVersion is the version of Patroni whose keys and behaviour this release speaks.
+const PatroniVersion = "4.1.4"
 
 // Cache keeps the last dynamic configuration over restarts (Patroni's patroni.dynamic.json).
 type Cache interface {

@@ -1,7 +1,9 @@
 package ha
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -47,6 +49,10 @@ func NewNode(cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if cfg.StartID == "" {
+		cfg.StartID = rand.Text()
+	}
+	cfg.Version = cmp.Or(cfg.Version, PatroniVersion)
 	raw := cfg.BootstrapConfig
 	if cfg.Cache != nil {
 		if c := cfg.Cache.Load(); c != nil {

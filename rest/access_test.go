@@ -116,7 +116,7 @@ func TestConfigIsChecked(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"Node is nil", "Store is nil", "Version is empty", "ServerTokens", "verify_client", "authentication.username", "allowlist"} {
+	for _, want := range []string{"Node is nil", "Store is nil", "ServerTokens", "verify_client", "authentication.username", "allowlist"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said in:\n%v", want, err)
 		}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -33,7 +34,7 @@ type Config struct {
 	// Patch merges a patch into the dynamic configuration; changed is false if nothing would be.
 	Patch func(old, patch []byte) (merged []byte, changed bool, err error)
 
-	// Version is the Patroni version that the API is compatible with, three plain numbers: tools parse it.
+	// Version is the Patroni version that the API is compatible with, three plain numbers: tools parse it. "": ha.PatroniVersion.
 	Version string
 	Release string // of tanist
 
@@ -58,7 +59,6 @@ func (c *Config) Validate() error {
 	need(c.Store != nil, "Store is nil")
 	need(c.Peers != nil, "Peers is nil")
 	need(c.Patch != nil, "Patch is nil")
-	need(c.Version != "", "Version is empty")
 	need(c.Logger != nil, "Logger is nil")
 	switch c.ServerTokens {
 	case "", "original", "minimal", "productonly":
@@ -87,6 +87,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg.Version = cmp.Or(cfg.Version, ha.PatroniVersion)
 	h := &Handler{Config: cfg, health: healthTable(), routes: map[routeKey]route{}}
 	h.gate, _ = newGate(cfg.Access)
 	for _, r := range routeTable() {

@@ -40,6 +40,7 @@ type Server struct {
 	listeners []net.Listener
 	certs     *certificates // nil: plain HTTP
 	cancel    context.CancelFunc
+	served    chan error // what Serve has returned, if Start runs it; nil: the caller does
 }
 
 // Listen opens the addresses of cfg, so that a port in use is known before anything else starts.
@@ -183,6 +184,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = errors.Join(fmt.Errorf("shut the REST API down: %w", err), s.http.Close())
 	}
 	s.close()
+	if s.served != nil {
+		err = errors.Join(err, <-s.served)
+	}
 	return err
 }
 
