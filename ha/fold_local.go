@@ -225,7 +225,10 @@ func foldStopped(now time.Time, v *View, e TaskDone) {
 func foldLineage(now time.Time, v *View, e TaskDone) {
 	r := &v.Rejoin
 	r.At, r.LocalAt = now, v.Local.Sent
-	r.Lineage, r.Problem = e.Outcome.Lineage, ""
+	r.Lineage = e.Outcome.Lineage
+	if r.Rewinds == 0 {
+		r.Problem = ""
+	}
 	if e.Fault != nil {
 		r.Lineage, r.Failed, r.Problem = nil, now, e.Fault.Text
 	}

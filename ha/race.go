@@ -136,7 +136,8 @@ func (v *View) handedToUs(now time.Time) bool {
 	f, last := v.Store.Cluster.Failover, v.Vacancy.Last
 	self, known := v.Local.position()
 	return requestDue(now, f) && f.Leader != "" && f.Candidate == v.Self.Name && known && uint64(self.LSN) >= v.Store.Cluster.Status.Optime &&
-		last != nil && last.Name == f.Leader && last.Data.Role == dcs.RoleDemoted && findMember(&v.Store.Cluster, last.Name) != nil
+		last != nil && last.Name == f.Leader && last.Data.Role == dcs.RoleDemoted && last.Data.State == dcs.StateStopping &&
+		findMember(&v.Store.Cluster, last.Name) != nil // "demoted" is what every former leader says; "stopping" beside it is written by a release alone
 }
 
 // couldLead finds a member that answered lately as a standby that may lead; nil: none is known.

@@ -148,6 +148,8 @@ func shutdownCancel(now time.Time, v *View) Verdict {
 		return pass("no task runs")
 	case t.Task.Kind == postgres.TaskStop:
 		return wait(now.Add(v.Settings.LoopWait), "the agent ends: stopping the server")
+	case v.Lease.State == LeaseHeld && (t.Task.AsPrimary || t.Task.Kind == postgres.TaskPromote):
+		return rest("the agent ends: a primary is stopped in order once it runs, so that nothing is lost (%s)", t.Task.Kind)
 	case t.Cancelled == "":
 		return act("the agent ends", CancelTask{Task: t.ID, Cause: "the agent ends"})
 	}

@@ -258,7 +258,7 @@ func TestMutants(t *testing.T) {
 	}
 	for name := range mutants {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMutants$", "-test.timeout=2m")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMutants$", "-test.failfast", "-test.timeout=2m")
 			cmd.Env = append(os.Environ(), "DCSTEST_MUTANT="+name)
 			out, err := cmd.CombinedOutput()
 			var failed []string
