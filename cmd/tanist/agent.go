@@ -14,6 +14,7 @@ import (
 	"github.com/tanist-ha/tanist/config"
 	"github.com/tanist-ha/tanist/ha"
 	"github.com/tanist-ha/tanist/ha/bootclock"
+	"github.com/tanist-ha/tanist/ha/flight"
 	"github.com/tanist-ha/tanist/internal/version"
 	"github.com/tanist-ha/tanist/internal/wire"
 	"github.com/tanist-ha/tanist/postgres/instance"
@@ -30,6 +31,9 @@ type agent struct {
 	stop   func(cause error) // begins the orderly end
 	output io.Closer         // log file, nil if there is none
 
+	recordFile string // of the flight record; "": none
+	record     *flight.Recorder
+
 	store    *storeParts
 	postgres *instance.Instance
 	hooks    *instance.Callbacks
@@ -38,8 +42,8 @@ type agent struct {
 	work     sync.WaitGroup
 }
 
-// runAgent runs until a signal or an error ends it. It returns nil after an orderly end.
-func runAgent(ctx context.Context, from config.Options, stderr io.Writer) error {
+// runAgent runs until a signal or an error ends it. It returns nil after an orderly end. record names the file of the flight record; "": none.
+func runAgent(ctx context.Context, from config.Options, record string, stderr io.Writer) error {
 	cfg, warnings, err := config.Load(from)
 	if cfg != nil {
 		more, lacks := cfg.Validate(config.Checks{Programs: true, Files: true})
@@ -55,7 +59,7 @@ func runAgent(ctx context.Context, from config.Options, stderr io.Writer) error 
 	defer release()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	a := &agent{cfg: cfg, live: newLiveConfig(from, cfg), stop: stop}
+	a := &agent{cfg: cfg, live: newLiveConfig(from, cfg), stop: stop, recordFile: record}
 	if a.log, a.level, a.output, err = newLogger(cfg.Log, stderr); err != nil {
 		return err
 	}
@@ -103,6 +107,10 @@ func (a *agent) assemble(ctx context.Context) error {
 		return err
 	}
 	a.hooks = instance.NewCallbacks(a.cfg.Scope, a.log)
+	recorder, err := a.openRecord()
+	if err != nil {
+		return err
+	}
 	a.node, err = ha.NewNode(ha.Config{
 		Name: a.cfg.Name, Scope: a.cfg.Scope, Version: version.Patroni, Release: version.Release, StartID: startID,
 		ConnURL: a.cfg.ConnURL(), APIURL: a.cfg.APIURL(), ProxyURL: a.cfg.ProxyURL(),
@@ -115,6 +123,7 @@ func (a *agent) assemble(ctx context.Context) error {
 		Hooks:           hooks{a.hooks},
 		Parse:           a.live.Parse,
 		Cache:           usableCache{a.cfg.Cache(), a.cfg},
+		Recorder:        recorder,
 		Logger:          a.log,
 	})
 	if err != nil {
@@ -122,6 +131,19 @@ func (a *agent) assemble(ctx context.Context) error {
 	}
 	a.server, err = newServer(ctx, a.cfg, a.node, a.store.client, peers, a.log)
 	return err
+}
+
+// openRecord begins the flight record, if one is asked for.
+func (a *agent) openRecord() (ha.Recorder, error) {
+	if a.recordFile == "" {
+		return nil, nil
+	}
+	var err error
+	a.record, err = flight.Open(flight.Options{File: a.recordFile, Logger: a.log})
+	if err != nil {
+		return nil, err
+	}
+	return a.record, nil
 }
 
 // run answers, keeps the node until ctx ends, and then ends all of it in order.
@@ -183,6 +205,11 @@ func (a *agent) close() {
 	}
 	if a.store != nil {
 		a.store.close()
+	}
+	if a.record != nil {
+		if err := a.record.Close(); err != nil {
+			a.log.Warn(err.Error())
+		}
 	}
 	if a.output != nil {
 		a.output.Close()
