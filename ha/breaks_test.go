@@ -65,7 +65,7 @@ failover leader a candidate b scheduled`
 me b
 local standby lsn 0/90
 vacant since -1s last a
-member a demoted stopped
+member a demoted stopping
 failover leader a candidate b scheduled`
 	decides(t, situation(t, handed, at(-time.Second)), "vacant.handed-to-us: the leader has handed over to us")
 	decides(t, situation(t, handed, func(now time.Time, v *ha.View) {

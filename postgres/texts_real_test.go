@@ -61,7 +61,7 @@ func TestTexts(t *testing.T) {
 }
 
 func testNumbers(t *testing.T, conn postgres.Conn) {
-	for setting, unit := range map[string]string{"work_mem": "kB", "temp_buffers": "8kB", "statement_timeout": "ms", "wal_writer_flush_after": "8kB", "tcp_keepalives_idle": "s"} {
+	for setting, unit := range map[string]string{"work_mem": "kB", "temp_buffers": "8kB", "lock_timeout": "ms", "wal_writer_flush_after": "8kB", "tcp_keepalives_idle": "s"} {
 		for _, v := range []string{"1MB", "0.3GB", "1.5MB", "10000kB", "0x1000", "010000", "1e3", "2500.5", "1GB", "1kb", "5MBx", "08", "3.5s", "2500us", "1min", "0.1h", " 7000 ", "7000 kB"} {
 			sql := fmt.Sprintf("SET %s = %s; SELECT setting FROM pg_settings WHERE name = '%s'", setting, postgres.QuoteLiteral(v), setting)
 			want, ok := postgres.ParseInt(v, unit)
