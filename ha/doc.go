@@ -83,7 +83,7 @@
 //   - Replication is asynchronous unless PostgreSQL is told otherwise: what a primary acknowledged in the moments before its machine
 //     died may not have reached any standby. This release does not manage synchronous_standby_names.
 //   - Clocks must run at the same rate, to within a hundredth. They need not show the same time. The [Clock] must count the time in which the
-//     machine is suspended.
+//     machine is suspended, never step back, and be so fine that what happens later reads later: facts are ordered by their times.
 //   - The store must be linearizable and must not end sessions before their time. One that was wiped or restored from a backup is noticed,
 //     not trusted.
 //
@@ -98,11 +98,13 @@
 //     same answer for the same input on all nodes, up to what is a node's own business.
 //  4. Choose a Name that no other node of the cluster has, a StartID that no other run has, and publish addresses (ConnURL, APIURL) that
 //     the other nodes can reach.
-//  5. Serve GET /patroni, /liveness and the health checks at APIURL (package rest) before [Node.Run] is called: others ask there who may
+//  5. Serve GET /patroni, /liveness and the health checks at APIURL (rest.Start) before [Node.Run] is called: others ask there who may
 //     lead. A node that nobody can ask is taken for dead in an election.
 //  6. Call [Node.Run] once and wait for it. To end the node, end its context: the server is stopped, and the leader key handed over. An error
 //     means that the node must not go on; PostgreSQL was left as it was.
 //  7. Only after Run has returned: close the Store (the member key disappears), then the REST API, then the others.
+//
+// The folder examples of this module has an agent that does all of this with real servers, and a harness that does it with none.
 //
 // Whoever wants to know asks [Node.Status] (a snapshot that never changes), [Node.Wait] (the next one that fits) and [Node.Explain] (why).
 package ha

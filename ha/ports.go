@@ -115,6 +115,7 @@ type Notification struct {
 }
 
 // Clock is the node's time: wall clock at start plus elapsed time that counts suspend (CLOCK_BOOTTIME), so it never steps.
+// Two readings of which one follows from the other must differ: the rules order facts by their times.
 type Clock interface {
 	Now() time.Time
 	// At sends once when Now has reached t. stop releases the timer.
