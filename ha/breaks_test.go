@@ -144,3 +144,113 @@ func TestWritesThatAreRefused(t *testing.T) {
 	s.Now = s.Now.Add(time.Second)
 	decides(t, s, "leader.history: /history lacks the newest timeline")
 }
+
+// A stop for a hand-over makes a checkpoint first, while clients work. When the key is lost meanwhile, another may lead already: the stop
+// is cancelled and the server ended in time. What it has signalled it can no longer be kept from; then the server is killed in time.
+func TestKeyLostDuringAPlannedStop(t *testing.T) {
+	for _, why := range []string{"switchover", "shutdown"} {
+		for _, lease := range []string{"lost cause gone", "none", "held sent -26s"} {
+			text := "me a\nlocal primary\nlease " + lease + "\nleader b\ntask stop why " + why
+			s := situation(t, text, nil)
+			d := ha.Decide(s.Now, &s.View)
+			if len(d.Do) != 1 || d.Do[0].Name() != (ha.CancelTask{}).Name() {
+				t.Errorf("%s, lease %s: the stop may be making its checkpoint, and goes on: %s", why, lease, hatest.FormatDecision(s.Now, d))
+			}
+		}
+		s := situation(t, "me a\nlocal primary\nlease lost cause gone\nleader b\ntask stop why "+why+" phase signalled cancelled -1s", nil)
+		if d := ha.Decide(s.Now, &s.View); strings.HasPrefix(string(d.Reason.Rule), "authority") {
+			t.Errorf("%s: the server is given no time to end: %s", why, hatest.FormatDecision(s.Now, d))
+		}
+		// It was killed an hour ago, at another occasion.
+		s = situation(t, "me a\nlocal primary\nlease lost cause gone\nleader b\nkilled -1h\ntask stop why "+why+" phase signalled since -4s cancelled -4s", nil)
+		decides(t, s, "authority.lost: our authority ends while the server still stops: it is killed")
+	}
+}
+
+// An acquire prolongs no session: with one of which only the acquire tells, authority is no younger than what was confirmed before
+// (safety 1.4).
+func TestAcquireUnderAnUnknownSession(t *testing.T) {
+	s := situation(t, "me a\nlocal standby\nsession kept -12s\nlease doubt\nbusy store\nvacant since -1s last b", nil)
+	e := ha.Acquired{ID: 9, Sent: s.Now.Add(-time.Second), Held: dcs.Held{Leader: dcs.Meta{Version: 9, Created: 9, Session: "s2"}, TTL: 30 * time.Second}}
+	v := ha.Fold(s.Now, s.View, e)
+	if end := v.Lease.Auth.End(); end.After(s.Now.Add(18 * time.Second)) {
+		t.Errorf("authority lasts %s from now, the session perhaps 18 s", end.Sub(s.Now))
+	}
+	if v.Session.ID != "s2" {
+		t.Errorf("our session is %q now", v.Session.ID)
+	}
+}
+
+// A renewal of unknown fate may have moved the leader key to a session of another ttl. A read that shows it there is no "no".
+func TestMovedKeyIsNoLoss(t *testing.T) {
+	s := situation(t, "me a\nlocal primary\nlease held renew-failed -0.05s\nbusy store", nil)
+	c := s.View.Store.Cluster
+	c.Leader = &dcs.Leader{Name: "a", Meta: dcs.Meta{Version: 11, Created: 10, Session: "s2"}}
+	if v := ha.Fold(s.Now, s.View, ha.Loaded{ID: 9, Sent: s.Now, Cluster: c}); v.Lease.State != ha.LeaseHeld {
+		t.Errorf("the lease is %s: %s", v.Lease.State, v.Lease.Cause)
+	}
+	c.Leader = &dcs.Leader{Name: "b", Meta: dcs.Meta{Version: 11, Created: 11, Session: "s3"}}
+	if v := ha.Fold(s.Now, s.View, ha.Loaded{ID: 9, Sent: s.Now, Cluster: c}); v.Lease.State != ha.LeaseLost {
+		t.Error("b leads, and the key is not lost")
+	}
+}
+
+// A release of unknown fate may still happen: a read that shows the key does not give it back.
+func TestReleaseOfUnknownFate(t *testing.T) {
+	s := situation(t, "me a\nlocal standby\nlease held\n", nil)
+	s.View = ha.Fold(s.Now, s.View, ha.Begun{ID: 9, Sent: s.Now, Action: ha.ReleaseKey{Request: dcs.Release{Member: s.View.Store.Member}}})
+	s.View = ha.Fold(s.Now, s.View, ha.Released{ID: 9, Fault: &ha.Fault{Kind: ha.FaultUnknown, Text: "timeout"}})
+	s.View = ha.Fold(s.Now, s.View, ha.Begun{ID: 10, Sent: s.Now, Action: ha.LoadCluster{}})
+	s.View = ha.Fold(s.Now, s.View, ha.Loaded{ID: 10, Sent: s.Now, Cluster: s.View.Store.Cluster})
+	decides(t, s, "leader.giving-up: the leader key is given up: the last attempt was not answered")
+}
+
+// A primary that was acquired late and promoted is the primary of its lease: after a crash it starts in place.
+func TestRestartInPlaceAfterALateAcquire(t *testing.T) {
+	s := situation(t, "me a\nlocal standby\nlease held late -20s timeline 2\ntask promote since -1s", nil)
+	s.View = ha.Fold(s.Now, s.View, ha.TaskDone{ID: 7})
+	if s.View.Lease.Late {
+		t.Error("the grounds of an acquire are looked at again after the promotion")
+	}
+}
+
+// A start that takes longer than primary_start_timeout is given up when somebody else could lead, who is asked then; and counts as failed,
+// so that the key goes there instead of to the next attempt.
+func TestStartThatTakesTooLong(t *testing.T) {
+	const text = "me a\nlocal starting\nlease held\nfence armed\nmember b replica running\ntask start as-primary why crash since -301s\n"
+	s := situation(t, text+"peer b standby asked -20s", nil)
+	decides(t, s, "task.pointless: the server takes longer to start than primary_start_timeout: who could lead?\n  do poll b")
+	s = situation(t, text+"peer b standby asked -0.1s", nil)
+	decides(t, s, "task.pointless: the server takes longer to start than primary_start_timeout\n  do cancel task")
+	for _, a := range ha.Decide(s.Now, &s.View).Do {
+		s.View = ha.Fold(s.Now, s.View, ha.Begun{ID: 20, Sent: s.Now, Action: a})
+	}
+	s.View = ha.Fold(s.Now, s.View, ha.TaskDone{ID: 7, Fault: &ha.Fault{Kind: ha.FaultOther, Text: "cancelled"}})
+	if s.View.Local.StartFailures != 1 {
+		t.Error("the start that was given up does not count as failed, and is begun again")
+	}
+	decides(t, situation(t, strings.Replace(text, "-301s", "-299s", 1)+"peer b standby asked -20s", nil), "task.running")
+}
+
+// A copy from a member that is gone for good is not waited for.
+func TestSourceOfACloneHasGone(t *testing.T) {
+	const text = "me a\nlocal unfinished clone\nleader c\nmember c primary running\ntask clone since -60s"
+	from := func(name string) func(time.Time, *ha.View) {
+		return func(_ time.Time, v *ha.View) { v.Task.Task.Upstream = &postgres.Upstream{Name: name} }
+	}
+	decides(t, situation(t, text, from("b")), "task.pointless: the source of the copy has gone: b")
+	decides(t, situation(t, text, from("c")), "task.running")
+	decides(t, situation(t, strings.Replace(text, "leader c\n", "leader none\n", 1), from("b")), "task.running") // a store that was away
+}
+
+// Two silent members whose polls take turns do not keep a race waiting for ever.
+func TestSilentMembersTakeTurns(t *testing.T) {
+	decides(t, situation(t, `
+me a
+local standby lsn 0/90
+vacant since -60s last x
+member b replica running
+member c replica running
+peer b silent asked -6s at -4s
+peer c silent asked -2.1s at -0.1s`, nil), "vacant.acquire")
+}

@@ -158,7 +158,7 @@ func foldBegun(now time.Time, v *View, e Begun) {
 	case ReleaseKey:
 		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
 		v.Lease.State, v.Lease.Auth = LeaseDoubt, Authority{}
-		v.Lease.Cause = "released"
+		v.Lease.Cause, v.Lease.Giving = "released", true
 	case RunTask:
 		v.Task = &TaskView{ID: e.ID, Task: a.Task, Why: a.Why, Since: now}
 		foldTaskBegun(now, v, a)

@@ -191,13 +191,16 @@ func foldStarted(now time.Time, v *View, t *TaskView, e TaskDone) {
 	}
 	if e.Fault == nil {
 		v.Local.Cloned = false
+		if t.Task.Kind == postgres.TaskPromote || t.Task.AsPrimary {
+			v.Lease.Late = false // from now on it is the primary of this lease
+		}
 		return
 	}
 	if t.Task.Kind == postgres.TaskPromote {
 		v.PromoteFailures++
 		return
 	}
-	if t.Cancelled == "" {
+	if t.Cancelled == "" || t.Cancelled == startTooSlow {
 		v.Local.StartFailures++
 	}
 	v.Local.StartFailed, v.Local.StartProblem = now, e.Fault.Text

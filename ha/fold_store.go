@@ -93,6 +93,8 @@ func foldLeaderSeen(now time.Time, v *View) {
 	l := v.Store.Cluster.Leader
 	mine := l != nil && v.Session.ID != "" && l.Meta.Session == v.Session.ID
 	switch {
+	case v.Lease.State == LeaseHeld && !mine && l != nil && l.Name == v.Self.Name && !v.Lease.RenewFailed.IsZero():
+		// A renewal of unknown fate may have moved the key to another session of ours: the next renewal tells.
 	case v.Lease.State == LeaseHeld && (!mine || l.Meta.Created != v.Lease.Leader.Created):
 		v.lost("the store shows another leader key, or none")
 	case v.Lease.State == LeaseDoubt && mine:
@@ -103,6 +105,7 @@ func foldLeaderSeen(now time.Time, v *View) {
 	case v.Lease.State == LeaseDoubt || v.Lease.State == LeaseLost:
 		if !mine {
 			v.Lease = Lease{Cause: v.Lease.Cause}
+			v.TookOver = v.TookOver && !(l != nil && l.Name == v.Self.Name) // it did not happen: once more
 		}
 	case v.Lease.State == LeaseNone && mine:
 		v.Lease = Lease{State: LeaseHeld, Leader: l.Meta, Since: now, Decided: now, Late: true, Looked: now,
@@ -169,14 +172,14 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 	switch {
 	case e.Fault == nil:
 		v.PromoteFailures = 0
+		if e.Held.Leader.Session != v.Session.ID {
+			// A session of which we did not hear was opened after the last keepalive of the one that we knew. An acquire prolongs none.
+			v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: v.Session.Kept}
+		}
 		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided, Timeline: timeline,
 			Auth: Authority{Sent: v.Session.Kept, TTL: min(v.Session.TTL, e.Held.TTL)}}
 		if now.Sub(decided) > time.Second {
 			v.Lease.Late, v.Lease.Looked = true, now
-		}
-		if e.Held.Leader.Session != v.Session.ID {
-			v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent}
-			v.Lease.Auth = Authority{Sent: e.Sent, TTL: e.Held.TTL}
 		}
 	case e.Fault.Kind == FaultUnknown:
 		// Nothing is known until a read shows it: the lease stays in doubt.
@@ -185,6 +188,7 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 		v.sessionLost()
 	default:
 		v.Lease = Lease{}
+		v.TookOver = v.TookOver && e.Fault.Kind == FaultConflict // what did not reach the store is tried again
 	}
 	v.Store.Stale, v.Store.Urgent = true, true
 }

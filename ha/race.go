@@ -26,6 +26,10 @@ const absentPatience = 300 * time.Millisecond
 // answerAge is how old an answer may be before it is asked for again.
 const answerAge = 2 * time.Second
 
+// silenceAge is the same for a member that did not answer: it takes the whole of pollTimeout to say so, and while one silent member is
+// asked again the silence of the others must not go out of date.
+const silenceAge = 6 * time.Second
+
 // race asks whom it has to, and compares positions with ours. since bounds from below when answers must have been asked for.
 func (v *View) race(now, since time.Time, self postgres.Position) race {
 	var r race
@@ -59,7 +63,11 @@ func (v *View) patience(now time.Time, name string) time.Time {
 // hear weighs one member's answer; patience, if set, ends the wait for it.
 func (v *View) hear(r *race, now, since time.Time, m *dcs.Member, patience time.Time, self postgres.Position) {
 	p := v.Peers[m.Name]
-	fresh := !p.At.IsZero() && !p.AskedAt.Before(since) && now.Sub(p.At) < answerAge
+	age := answerAge
+	if !p.Answer.Reachable {
+		age = silenceAge
+	}
+	fresh := !p.At.IsZero() && !p.AskedAt.Before(since) && now.Sub(p.At) < age
 	if !fresh {
 		if p.Asking == 0 {
 			r.ask = append(r.ask, PollPeer{*m})

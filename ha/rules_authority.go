@@ -43,7 +43,7 @@ func authorityLost(now time.Time, v *View) Verdict {
 	if v.Lease.State != LeaseLost {
 		return pass("the store has not said that we lost the leader key")
 	}
-	return v.demote(now, now.Add(stopTime(v.Settings.TTL)), "lost the leader key: "+v.Lease.Cause)
+	return v.demote(now, v.lawlessUntil(now), "lost the leader key: "+v.Lease.Cause)
 }
 
 // authorityEnding demotes in order when the leader key could not be renewed and the authority is about to end. Until then a store
@@ -71,10 +71,8 @@ func authorityNone(now time.Time, v *View) Verdict {
 		return pass("it was found running; the leader key of our earlier run is being taken over")
 	case v.Adopted && now.Before(v.grace()) && v.other().Name == v.Self.Name && !v.nameChecked():
 		return pass("it was found running; whether the leader key of our name is ours is being found out")
-	case v.Task != nil && v.Task.Task.Kind == postgres.TaskStop:
-		return pass("it is being stopped")
 	}
-	return v.demote(now, now.Add(stopTime(v.Settings.TTL)), "demoting self because I do not have the lock and my server is writable")
+	return v.demote(now, v.lawlessUntil(now), "demoting self because I do not have the lock and my server is writable")
 }
 
 // stopTime is what a stop may take at the given ttl.
@@ -82,17 +80,27 @@ func stopTime(ttl time.Duration) time.Duration {
 	return NewBudget(Authority{TTL: ttl}, ttl).Stop
 }
 
-// demote stops the server by the given time; a task that stands in the way is cancelled first.
+// lawlessUntil is by when a server that may not write has to be down: a stop that was already under way is given no more time than one
+// that begins now.
+func (v *View) lawlessUntil(now time.Time) time.Time {
+	if t := v.Task; t != nil && t.Task.Kind == postgres.TaskStop && t.Cancelled != "" {
+		now = t.CancelledAt
+	}
+	return now.Add(stopTime(v.Settings.TTL))
+}
+
+// demote stops the server by the given time; a task that stands in the way is cancelled first. So is a stop for a hand-over: its checkpoint,
+// and the user's before_stop, run while clients still work, and may take minutes.
 func (v *View) demote(now, by time.Time, why string) Verdict {
 	t := v.Task
 	switch {
 	case t == nil:
 		return act(why, RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopFast, By: by}, Why: WhyDemote})
-	case t.Task.Kind == postgres.TaskStop && (t.Why == WhyDemote || !v.Killed.IsZero()):
+	case t.Task.Kind == postgres.TaskStop && (t.Why == WhyDemote || !v.Killed.Before(t.Since)):
 		return pass("it is being stopped")
-	case t.Task.Kind == postgres.TaskStop:
-		// A stop with no time set (switchover, shutdown): clients are gone as soon as it has signalled; what may not
-		// outlive the authority is killed.
+	case t.Task.Kind == postgres.TaskStop && t.Cancelled != "":
+		// It had signalled the server before it could be cancelled: the clients are going. What may not outlive the
+		// authority is killed.
 		if now.Before(by) {
 			return pass("it is being stopped")
 		}

@@ -10,6 +10,7 @@ import (
 // leaderRules say what the holder of the leader key does.
 var leaderRules = []Rule{
 	{"leader.doubt", leaderDoubt},
+	{"leader.giving-up", leaderGivingUp},
 	{"leader.late", leaderLate},
 	{"leader.crash-hand-over", leaderCrashHandOver},
 	{"leader.start-failed", leaderStartFailed},
@@ -41,6 +42,18 @@ func leaderDoubt(now time.Time, v *View) Verdict {
 		return wait(v.Store.Tried.Add(v.sessionRetry(now)), "it is unknown whether the leader key is ours, and DCS is not accessible: %s", v.Store.Problem)
 	}
 	return act("is the leader key ours?", LoadCluster{})
+}
+
+// leaderGivingUp repeats a release of unknown fate until the store has said that the key is not ours any more: the first one may still be
+// on its way, and nobody may lead under a key that goes in the middle.
+func leaderGivingUp(now time.Time, v *View) Verdict {
+	switch {
+	case !v.Lease.Giving || v.mayWrite():
+		return pass("the leader key was not given up")
+	case !v.free(LaneStore) || v.storeRests(now):
+		return rest("the leader key is given up; the store is busy")
+	}
+	return act("the leader key is given up: the last attempt was not answered", v.release(v.state()))
 }
 
 // leaderLate looks again at the grounds of an acquire that took long: the node may have been frozen between the decision and the request,
@@ -95,10 +108,8 @@ func leaderStartFailed(now time.Time, v *View) Verdict {
 	return v.crashHandOver(now, "failed to start postgres")
 }
 
-// crashHandOver releases the key over a dead server if a standby answers; what is left of the server is swept first.
-func (v *View) crashHandOver(now time.Time, why string) Verdict {
-	var ask []Action
-	waiting := false
+// askCandidates lists the polls that are due to know who could lead instead of us, and says whether answers are awaited.
+func (v *View) askCandidates(now time.Time) (ask []Action, waiting bool) {
 	for _, m := range v.candidates("") {
 		p := v.Peers[m.Name]
 		switch {
@@ -109,6 +120,12 @@ func (v *View) crashHandOver(now time.Time, why string) Verdict {
 			ask = append(ask, PollPeer{m})
 		}
 	}
+	return ask, waiting
+}
+
+// crashHandOver releases the key over a dead server if a standby answers; what is left of the server is swept first.
+func (v *View) crashHandOver(now time.Time, why string) Verdict {
+	ask, waiting := v.askCandidates(now)
 	switch l := v.LastTask; {
 	case len(ask) > 0:
 		return act(why+": who could lead?", ask...)

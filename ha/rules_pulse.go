@@ -76,7 +76,11 @@ func (v *View) renewAt() time.Time {
 }
 
 func (v *View) renewal() RenewKey {
-	return RenewKey{dcs.Renew{Leader: v.Lease.Leader, TTL: v.Settings.TTL, Status: v.status(), Member: v.member()}}
+	r := dcs.Renew{Leader: v.Lease.Leader, TTL: v.Settings.TTL, Status: v.status(), Member: v.member()}
+	if !v.Lease.RenewFailed.IsZero() {
+		r.Status = nil // a store that takes no writes may still prove that the key is ours
+	}
+	return RenewKey{r}
 }
 
 // pulseFence tells the guard of the new end of our authority, and dismisses it when nothing can write.
@@ -309,6 +313,7 @@ func nextPulse(now time.Time, v *View) time.Time {
 	if t := v.Task; t != nil {
 		soon(t.Task.By.Add(overdue))
 		soon(t.CancelledAt.Add(overdue))
+		soon(t.CancelledAt.Add(stopTime(v.Settings.TTL)))
 		soon(v.Killed.Add(time.Second))
 	}
 	for _, c := range v.Commands {

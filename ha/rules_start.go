@@ -51,6 +51,8 @@ func startNameTaken(now time.Time, v *View) Verdict {
 		return rest("asking %s whether another agent uses the name %s", m.Data.APIURL, v.Self.Name)
 	case v.Peers[v.Self.Name].At.IsZero():
 		return act("a member of our name exists: is it alive?", PollPeer{*m})
+	case v.Task != nil:
+		return rest("the name is taken; %s is to end first", v.Task.Task.Kind)
 	}
 	return act("the name is taken", Quit{Problem: "there is already a node named '" + v.Self.Name + "' running at " + m.Data.APIURL +
 		"; give this one another name, or stop that one"})
@@ -113,7 +115,7 @@ func startTakeOver(now time.Time, v *View) Verdict {
 		return pass("no leader key of an earlier run of ours")
 	case !v.hasData() || v.systemID() == "" || v.systemID() != v.localSystemID():
 		return pass("the data directory is not the cluster's")
-	case v.Session.ID == "" || !v.free(LaneStore):
+	case v.Session.ID == "" || !v.free(LaneStore) || v.storeRests(now):
 		return rest("the leader key of our earlier run is there; opening a session for it")
 	}
 	return act("the leader key of our earlier run is taken over",
@@ -207,21 +209,39 @@ var taskRules = []Rule{
 	{"task.running", taskRunning},
 }
 
-// taskPointless cancels work that has lost its purpose: a clone or rewind whose source no longer leads, a start as primary that takes
-// longer than primary_start_timeout while somebody else could lead.
+// startTooSlow is why a start as primary is cancelled; it counts as a failed start, so that the key is handed over.
+const startTooSlow = "primary_start_timeout"
+
+// taskPointless cancels work that has lost its purpose: a clone or rewind whose source has gone while somebody else leads, and a start as
+// primary that takes longer than primary_start_timeout while somebody else could lead.
 func taskPointless(now time.Time, v *View) Verdict {
 	t := v.Task
-	if t.Cancelled != "" {
+	switch {
+	case t.Cancelled != "":
 		return pass("it is ending")
-	}
-	limit := v.Settings.PrimaryStartTimeout
-	if limit == 0 {
-		limit = time.Minute // nobody could take over when it was begun: give it a fair chance
-	}
-	if t.Task.Kind == postgres.TaskStart && t.Task.AsPrimary && v.holds() && now.After(t.Since.Add(limit)) && v.couldLead(now) != nil {
-		return act("the server takes longer to start than primary_start_timeout", CancelTask{Task: t.ID, Cause: "primary_start_timeout"})
+	case t.Task.Kind == postgres.TaskClone || t.Task.Kind == postgres.TaskRewind:
+		if up, l := t.Task.Upstream, v.other(); up != nil && l != nil && l.Name != up.Name && findMember(&v.Store.Cluster, up.Name) == nil {
+			return act("the source of the copy has gone: "+up.Name, CancelTask{Task: t.ID, Cause: "its source, " + up.Name + ", has gone"})
+		}
+	case t.Task.Kind == postgres.TaskStart && t.Task.AsPrimary && v.holds() && !now.Before(t.Since.Add(v.startLimit())):
+		ask, _ := v.askCandidates(now)
+		switch {
+		case v.couldLead(now) != nil:
+			return act("the server takes longer to start than primary_start_timeout", CancelTask{Task: t.ID, Cause: startTooSlow})
+		case len(ask) > 0:
+			return act("the server takes longer to start than primary_start_timeout: who could lead?", ask...)
+		}
 	}
 	return pass("it still makes sense")
+}
+
+// startLimit is how long a primary may take to start while others could lead. With primary_start_timeout 0 nobody could when it was begun:
+// it gets a fair chance.
+func (v *View) startLimit() time.Duration {
+	if v.Settings.PrimaryStartTimeout == 0 {
+		return time.Minute
+	}
+	return v.Settings.PrimaryStartTimeout
 }
 
 // taskRunning waits for the end of the task; the leader key is renewed meanwhile.
@@ -233,7 +253,7 @@ func taskRunning(now time.Time, v *View) Verdict {
 	case t.Text != "":
 		return rest("%s in progress: %s", t.Task.Kind, t.Text)
 	case t.Task.Kind == postgres.TaskStart && t.Task.AsPrimary:
-		end := t.Since.Add(v.Settings.PrimaryStartTimeout)
+		end := t.Since.Add(v.startLimit())
 		return wait(end, "starting the primary after a failure").until(end)
 	}
 	return rest("%s in progress", t.Task.Kind)

@@ -115,6 +115,7 @@ type Lease struct {
 	Late         bool              // the acquire took so long that its grounds have to be looked at again (safety 3.6)
 	Looked       time.Time         // when Late was set: facts older than this do not count
 	Cause        string            // why it was lost
+	Giving       bool              // it was given up, by a request that may still reach the store: it is not ours to use any more
 	RenewFailed  time.Time         // last renewal that was not confirmed; zero after a confirmed one
 	RenewProblem string
 }

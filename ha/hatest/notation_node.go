@@ -120,7 +120,7 @@ func readSession(s *situation, w *words) {
 	}
 }
 
-// readLease: held | doubt | lost, then [sent TIME] [since TIME] [timeline N] [late TIME] [renew-failed TIME] [cause TEXT]. A lease that is
+// readLease: held | doubt | lost, then [sent TIME] [since TIME] [timeline N] [late TIME] [renew-failed TIME] [giving] [cause TEXT]. A lease that is
 // held shows in the store as well, unless a line for the leader comes later.
 func readLease(s *situation, w *words) {
 	l := &s.v.Lease
@@ -151,6 +151,8 @@ func readLease(s *situation, w *words) {
 			l.Late, l.Looked = true, w.time()
 		case "renew-failed":
 			l.RenewFailed, l.RenewProblem = w.time(), "timeout"
+		case "giving":
+			l.Giving = true
 		case "cause":
 			l.Cause = w.text()
 		default:

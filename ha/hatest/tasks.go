@@ -204,6 +204,7 @@ func (j *job) signalled(pid int) {
 		return
 	}
 	s.stopping = true
+	j.a.cancel = nil // too late for that
 	j.phase(postgres.Phase{Name: postgres.PhaseSignalled})
 	n.w.eng.after(n.w.bounded(20*time.Millisecond, 400*time.Millisecond)+n.slow, func() {
 		if s.pid != pid {
