@@ -251,12 +251,16 @@ func vacantBehind(now time.Time, v *View) Verdict {
 	return wait(v.Peers[r.ahead].At.Add(answerAge), "Wal position of %s (%s) is ahead of my wal position (%s)", r.ahead, r.by, self)
 }
 
-// vacantPriority lets a member with as much log and a higher failover_priority go first.
+// vacantPriority lets a member with as much log and a higher failover_priority go first, unless an operator named this node.
 func vacantPriority(now time.Time, v *View) Verdict {
 	self, _ := v.Local.position()
 	r := v.race(now, v.Vacancy.Since, self)
-	if r.tied == "" || v.primary() {
+	f := v.Store.Cluster.Failover
+	switch {
+	case r.tied == "" || v.primary():
 		return pass("no member with as much log has a higher priority")
+	case requestDue(now, f) && f.Candidate == v.Self.Name:
+		return pass("an operator named this node")
 	}
 	return wait(v.Peers[r.tied].At.Add(answerAge), "%s has equally tolerable WAL position and a higher priority than this node", r.tied)
 }
