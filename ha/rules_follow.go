@@ -83,6 +83,9 @@ func (v *View) lineageWanted(now time.Time) bool {
 	if v.Local.Cloned {
 		return false
 	}
+	if _, _, ok := postgres.StandingOf(v.Local.Obs); !ok && (v.Local.Obs.Standby || v.Rejoin.Recovered) {
+		return false // only a start, as a standby of nobody, brings its log to an end that can be compared
+	}
 	return v.Rejoin.Lineage == nil || v.verdict().Divergence == postgres.DivergenceUnknown
 }
 

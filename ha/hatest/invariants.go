@@ -77,7 +77,7 @@ func (w *World) promoted(s *server) {
 			continue
 		}
 		for _, r := range o.log {
-			if r.row != 0 && w.eng.now.Sub(w.rows[r.row-1].at) > settled && !s.has(r) && !s.abandoned(r) && w.stable(n, s.n) {
+			if r.row > 0 && w.eng.now.Sub(w.rows[r.row-1].at) > settled && !s.has(r) && !s.abandoned(r) && w.stable(n, s.n) {
 				w.violate("%s was promoted and lacks row %d, acknowledged %.1f s ago, which %s has", s.n.name, r.row,
 					w.eng.now.Sub(w.rows[r.row-1].at).Seconds(), n.name)
 				return

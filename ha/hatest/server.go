@@ -3,22 +3,35 @@ package hatest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/tanist-ha/tanist/postgres"
 )
 
-// record is one entry of a server's log: a row that a client wrote, or (row 0) a checkpoint. lsn is where it ends.
+// record is one entry of a server's log. lsn is where it ends; made tells it from every other record of the world.
 type record struct {
-	tl  postgres.Timeline
-	lsn postgres.LSN
-	row int
+	tl   postgres.Timeline
+	lsn  postgres.LSN
+	row  int // that a client wrote, or what else it is
+	made int
 }
+
+// What else a record can be.
+const (
+	recordCheckpoint = 0
+	recordOther      = -1 // the begin of a timeline, the end of a segment
+	recordPage       = -2 // a page that nobody wrote
+)
+
+// pages says whether the record changes pages.
+func (r record) pages() bool { return r.row > 0 || r.row == recordPage }
 
 // recordSize is the length of every record of the model.
 const recordSize = 100
 
-// server is the model of PostgreSQL: a data directory, and a postmaster if pid is not 0.
+// server is the model of PostgreSQL: a data directory, and a postmaster if pid is not 0. Package internal/modeltest holds it to the
+// real one.
 type server struct {
 	n *node
 	w *World
@@ -28,11 +41,15 @@ type server struct {
 	unfinished  postgres.TaskKind
 	sysid       string
 	log         []record
-	history     postgres.History
-	tl          postgres.Timeline
+	files       map[postgres.Timeline]postgres.History // the history files in pg_wal; that of a number that was skipped is empty
+	history     postgres.History                       // that of tl
+	tl          postgres.Timeline                      // of the end of the log
 	state       postgres.ControlState
-	checkpoint  postgres.LSN // start of the last shutdown checkpoint
+	checkpoint  postgres.LSN // where the latest checkpoint record starts
 	controlTL   postgres.Timeline
+	minRecovery postgres.Position // how far it has to replay at least before it is consistent
+	backup      *postgres.Position
+	copied      bool // a clone or rewind has made it, and it has never run: it may be started as a standby only
 	standby     bool // standby.signal
 	upstream    string
 	onlyPrimary bool // target_session_attrs=primary
@@ -40,6 +57,7 @@ type server struct {
 	// The running postmaster.
 	pid        int
 	inRecovery bool
+	target     postgres.Timeline // that recovery goes for
 	closed     bool
 	stopping   bool // clients are gone
 	ready      bool
@@ -64,7 +82,48 @@ func (s *server) writable() bool {
 
 // write appends a row and acknowledges it.
 func (s *server) write(row int) {
-	s.log = append(s.log, record{s.tl, s.end() + recordSize, row})
+	s.w.records++
+	s.log = append(s.log, record{s.tl, s.end() + recordSize, row, s.w.records})
+}
+
+// writeCheckpoint appends a checkpoint, to which pg_control points from then on.
+func (s *server) writeCheckpoint() {
+	s.checkpoint, s.controlTL, s.minRecovery = s.end(), s.tl, postgres.Position{}
+	s.write(recordCheckpoint)
+}
+
+// switchSegment fills the rest of the segment.
+func (s *server) switchSegment() {
+	s.write(recordOther)
+	last := &s.log[len(s.log)-1]
+	last.lsn = segment(last.lsn) + segmentSize
+}
+
+// restartpoint is what a standby has instead of a checkpoint: the newest one that it has replayed. It has to replay at least up to the
+// end of what had changed pages by then.
+func (s *server) restartpoint() {
+	min, changed, performed := s.minRecovery.LSN, false, false
+	for i := len(s.log) - 1; i >= 0; i-- {
+		r := s.log[i]
+		changed = changed || (r.lsn > min && r.pages())
+		if r.row == recordCheckpoint && r.lsn-recordSize > s.checkpoint {
+			s.checkpoint, s.controlTL, performed = r.lsn-recordSize, r.tl, true
+			s.raiseMinimum(r.tl, r.lsn)
+		}
+		if performed || r.lsn <= s.checkpoint {
+			break
+		}
+	}
+	if changed || !performed {
+		s.raiseMinimum(s.tl, s.end())
+	}
+}
+
+// raiseMinimum notes that a standby has to replay at least up to l.
+func (s *server) raiseMinimum(tl postgres.Timeline, l postgres.LSN) {
+	if l > s.minRecovery.LSN {
+		s.minRecovery = postgres.Position{Timeline: tl, LSN: l}
+	}
 }
 
 // observe is one look at the server.
@@ -73,16 +132,12 @@ func (s *server) observe() postgres.Observation {
 	if s.dir == postgres.DataDirEmpty {
 		return o
 	}
-	o.Control = &postgres.Control{SystemID: s.sysid, State: s.state, Timeline: s.controlTL, Checkpoint: s.checkpoint, WALLogHints: true}
-	if s.state == postgres.ControlShutDown {
+	o.Control = &postgres.Control{SystemID: s.sysid, State: s.state, Timeline: s.controlTL, Checkpoint: s.checkpoint, WALLogHints: true,
+		MinRecoveryEnd: s.minRecovery.LSN, MinRecoveryTimeline: s.minRecovery.Timeline}
+	if s.state == postgres.ControlShutDown || s.state == postgres.ControlShutDownInRecovery {
 		o.Control.CheckpointEnd = s.checkpoint + recordSize
 	}
-	if s.state == postgres.ControlShutDownInRecovery || s.state == postgres.ControlArchiveRecovery {
-		o.Control.MinRecoveryEnd, o.Control.MinRecoveryTimeline = s.end(), s.tl
-	}
-	if s.controlTL == s.tl {
-		o.History = s.history
-	}
+	o.History = s.files[s.controlTL]
 	o.Standby, o.Closed = s.standby, s.closed
 	if s.pid == 0 {
 		return o
@@ -105,25 +160,51 @@ func (s *server) observe() postgres.Observation {
 	return o
 }
 
-// start begins a postmaster; it lets clients in later.
-func (s *server) start(asPrimary bool, up *postgres.Upstream) {
+// start begins a postmaster; it lets clients in later, unless it finds that its log cannot be replayed: then it is to end.
+func (s *server) start(asPrimary bool, up *postgres.Upstream) error {
+	if s.copied && asPrimary {
+		return errors.New("the data directory can only be started as a standby")
+	}
+	s.dropSkipped()
 	s.w.pids++
 	s.pid, s.ready, s.stopping, s.streaming = s.w.pids, false, false, false
 	s.standby, s.inRecovery = !asPrimary, true
 	s.follow(up)
-	if !asPrimary && (s.state == postgres.ControlInProduction || s.state == postgres.ControlShutDown) {
-		s.state = postgres.ControlArchiveRecovery
+	s.target = max(s.controlTL, s.minRecovery.Timeline)
+	if asPrimary {
+		return nil
 	}
+	if err := s.aim(); err != nil {
+		return err
+	}
+	s.enterRecovery()
+	return nil
+}
+
+// enterRecovery writes into pg_control that the server replays as a standby.
+func (s *server) enterRecovery() {
+	crashed := s.state == postgres.ControlInProduction && s.backup == nil && s.minRecovery.LSN == 0
+	if s.backup != nil { // what the backup began with is the latest checkpoint now
+		s.checkpoint, s.controlTL, s.backup = s.backup.LSN, s.backup.Timeline, nil
+	}
+	if crashed {
+		s.minRecovery = postgres.Position{Timeline: s.tl, LSN: s.end()}
+	} else {
+		s.raiseMinimum(s.controlTL, s.checkpoint)
+	}
+	s.state = postgres.ControlArchiveRecovery
 }
 
 // started lets clients in.
 func (s *server) started(asPrimary bool) {
-	s.ready, s.inRecovery, s.readyAt = true, !asPrimary, s.w.eng.now
-	if asPrimary {
-		s.state = postgres.ControlInProduction
-	} else {
-		s.state = postgres.ControlArchiveRecovery
+	s.ready, s.inRecovery, s.readyAt, s.copied = true, !asPrimary, s.w.eng.now, false
+	if !asPrimary {
+		return
 	}
+	if s.state != postgres.ControlShutDown {
+		s.writeCheckpoint() // crash recovery ends with one
+	}
+	s.state = postgres.ControlInProduction
 }
 
 // die ends the postmaster without a shutdown checkpoint.
@@ -139,68 +220,62 @@ func (s *server) die() {
 // shutDown is the moment in which an orderly stop has written its checkpoint; WAL senders still drain.
 func (s *server) shutDown() postgres.LSN {
 	if s.inRecovery {
+		s.restartpoint()
 		s.state = postgres.ControlShutDownInRecovery
 		return 0
 	}
-	s.checkpoint = s.end()
-	s.log = append(s.log, record{s.tl, s.end() + recordSize, 0})
-	s.state, s.controlTL = postgres.ControlShutDown, s.tl
+	s.writeCheckpoint()
+	s.state = postgres.ControlShutDown
 	return s.end()
 }
 
+// recoverSingle is crash recovery in single-user mode: a log that ends with a shutdown checkpoint.
+func (s *server) recoverSingle() {
+	if s.state == postgres.ControlShutDown || s.state == postgres.ControlShutDownInRecovery {
+		return
+	}
+	s.writeCheckpoint() // the end of recovery
+	s.switchSegment()   // archiving is on, so that nothing that was not archived is removed
+	s.writeCheckpoint()
+	s.state, s.standby, s.backup = postgres.ControlShutDown, true, nil
+}
+
+// checkpointNow is the command CHECKPOINT.
+func (s *server) checkpointNow() error {
+	switch {
+	case s.pid == 0 || !s.ready || s.stopping:
+		return errors.New("connection refused")
+	case s.inRecovery:
+		s.restartpoint()
+	default:
+		s.writeCheckpoint()
+	}
+	return nil
+}
+
 // promote makes the standby a primary on a new timeline.
-func (s *server) promote(tl postgres.Timeline) {
-	s.history = append(s.history[:len(s.history):len(s.history)], postgres.Switch{Parent: s.tl, LSN: s.end(), Reason: "no recovery target specified"})
-	s.tl = max(tl, s.tl+1)
+func (s *server) promote(want postgres.Timeline) error {
+	if want != 0 {
+		if err := s.reserve(want); err != nil {
+			return err
+		}
+	}
+	s.history = append(s.files[s.target][:len(s.files[s.target]):len(s.files[s.target])],
+		postgres.Switch{Parent: s.target, LSN: s.end(), Reason: "no recovery target specified"})
+	s.tl = s.newest(s.target) + 1
+	s.target = s.tl
+	s.files[s.tl] = s.history
 	s.inRecovery, s.standby, s.streaming = false, false, false
+	s.write(recordOther)
+	s.minRecovery = postgres.Position{Timeline: s.tl, LSN: s.end()}
 	s.state = postgres.ControlInProduction
 	s.w.promoted(s)
-}
-
-// pull copies what the upstream has, as a WAL receiver does, if the two logs fit.
-func (s *server) pull(up *server) {
-	was := s.streaming
-	s.streaming = false
-	if s.onlyPrimary && up.inRecovery {
-		return
-	}
-	if up.pid == 0 || up.dir != postgres.DataDirReady || (!up.ready && !up.stopping) || up.sysid != s.sysid {
-		return
-	}
-	if s.tl > up.tl || (s.tl == up.tl && s.end() > up.end()) {
-		return
-	}
-	if s.tl < up.tl {
-		point, ok := up.history.SwitchPoint(s.tl)
-		if !ok || s.end() > point {
-			return
-		}
-	}
-	s.streaming = true
-	from := s.end()
-	if from == up.end() && s.tl == up.tl && was {
-		return // nothing new, and what is here was compared when it came
-	}
-	for i := len(up.log) - 1; i >= 0; i-- {
-		if up.log[i].lsn <= from {
-			s.log = append(s.log, up.log[i+1:]...)
-			s.adopt(up)
-			return
-		}
-	}
-	s.log = append(s.log, up.log...)
-	s.adopt(up)
-}
-
-// adopt takes over the timeline of what was received.
-func (s *server) adopt(up *server) {
-	s.tl, s.history, s.controlTL = up.tl, up.history, up.tl
-	s.w.checkPrefix(s, up)
+	return nil
 }
 
 // lineage is what the server says of itself over the replication protocol.
 func (s *server) lineage() (*postgres.Lineage, error) {
-	if s.pid == 0 || !s.ready || s.stopping {
+	if s.pid == 0 || !s.ready || s.stopping || s.closed {
 		return nil, errors.New("connection refused")
 	}
 	return &postgres.Lineage{SystemID: s.sysid, Timeline: s.tl, InRecovery: s.inRecovery, LSN: s.end(), History: s.history}, nil
@@ -211,16 +286,28 @@ func (s *server) clone(up *server) error {
 	if up.pid == 0 || !up.ready || up.stopping || up.closed {
 		return fmt.Errorf("clone from %s: connection refused", up.n.name)
 	}
-	s.copyFrom(up)
-	s.state = postgres.ControlArchiveRecovery
+	if !up.inRecovery {
+		up.writeCheckpoint()
+	}
+	start := postgres.Position{Timeline: up.controlTL, LSN: up.checkpoint}
+	if !up.inRecovery {
+		up.switchSegment() // at the end of a backup
+	}
+	s.copyFrom(up, start)
+	s.state = up.state
+	s.files = map[postgres.Timeline]postgres.History{} // a base backup brings that of its timeline alone
+	if up.tl > 1 {
+		s.files[up.tl] = up.history
+	}
 	return nil
 }
 
-// copyFrom makes the data directory what the upstream's is, as a standby's.
-func (s *server) copyFrom(up *server) {
+// copyFrom makes the data directory what the upstream's is, as a standby's that begins to replay at start.
+func (s *server) copyFrom(up *server, start postgres.Position) {
 	s.dir, s.unfinished, s.sysid = postgres.DataDirReady, "", up.sysid
-	s.log, s.history, s.tl, s.controlTL = append([]record(nil), up.log...), up.history, up.tl, up.tl
-	s.standby = true
+	s.log, s.files, s.history, s.tl = append([]record(nil), up.log...), maps.Clone(up.files), up.history, up.tl
+	s.checkpoint, s.controlTL, s.minRecovery, s.backup = up.checkpoint, up.controlTL, up.minRecovery, &start
+	s.standby, s.copied = true, true
 }
 
 // wipe empties the data directory.
@@ -232,20 +319,13 @@ func (s *server) wipe() {
 func (s *server) bootstrap() {
 	s.wipe()
 	s.w.pids++
-	s.dir, s.sysid, s.tl, s.controlTL = postgres.DataDirReady, fmt.Sprintf("70000000000000%05d", s.w.pids), 1, 1
+	s.dir, s.sysid, s.tl = postgres.DataDirReady, fmt.Sprintf("70000000000000%05d", s.w.pids), 1
+	s.files = map[postgres.Timeline]postgres.History{}
 	s.state, s.pid, s.ready, s.closed = postgres.ControlInProduction, s.w.pids, true, true
-	s.log = []record{{1, startLSN + recordSize, 0}}
+	s.writeCheckpoint()
 }
 
 // bounded is a duration between two bounds.
 func (w *World) bounded(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)+1))
-}
-
-// follow points the server at another.
-func (s *server) follow(up *postgres.Upstream) {
-	s.upstream, s.onlyPrimary, s.streaming = "", false, false
-	if up != nil {
-		s.upstream, s.onlyPrimary = up.Host, up.Primary
-	}
 }

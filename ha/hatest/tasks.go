@@ -35,10 +35,7 @@ func (a *agent) run(r ha.Request, t postgres.Task) {
 	case postgres.TaskPromote:
 		j.promote()
 	case postgres.TaskFollow:
-		j.after(5*time.Millisecond, 50*time.Millisecond, func() {
-			j.server().follow(t.Upstream)
-			j.done(postgres.Outcome{})
-		})
+		j.follow()
 	case postgres.TaskLineage:
 		j.lineage()
 	case postgres.TaskRecover:
@@ -48,12 +45,7 @@ func (a *agent) run(r ha.Request, t postgres.Task) {
 	case postgres.TaskWipe:
 		j.after(10*time.Millisecond, 100*time.Millisecond, func() { j.server().wipe(); j.done(postgres.Outcome{}) })
 	case postgres.TaskCheckpoint:
-		j.after(10*time.Millisecond, 300*time.Millisecond, func() {
-			if s := j.server(); s.pid != 0 && !s.inRecovery {
-				s.controlTL = s.tl
-			}
-			j.done(postgres.Outcome{})
-		})
+		j.after(10*time.Millisecond, 300*time.Millisecond, func() { j.finish(postgres.Outcome{}, j.server().checkpointNow()) })
 	}
 }
 
@@ -77,6 +69,15 @@ func (j *job) after(lo, hi time.Duration, f func()) {
 }
 
 func (j *job) done(o postgres.Outcome) { j.end(ha.TaskDone{ID: j.r.ID, Outcome: o}) }
+
+// finish ends the job, by failure if err is not nil.
+func (j *job) finish(o postgres.Outcome, err error) {
+	if err != nil {
+		j.fail(err)
+		return
+	}
+	j.done(o)
+}
 
 func (j *job) fail(err error) {
 	j.end(ha.TaskDone{ID: j.r.ID, Fault: &ha.Fault{Kind: ha.FaultOther, Text: err.Error()}})
@@ -145,15 +146,19 @@ func (j *job) start() {
 		j.after(10*time.Millisecond, time.Second, func() { j.fail(errors.New("could not start")) })
 		return
 	}
-	s.start(j.task.AsPrimary, j.task.Upstream)
+	err := s.start(j.task.AsPrimary, j.task.Upstream)
 	pid := s.pid
 	n.w.eng.after(n.w.bounded(30*time.Millisecond, 800*time.Millisecond)+n.slow, func() {
 		// The postmaster goes on by itself, whatever becomes of the agent.
-		if s.pid == pid && !s.stopping {
+		switch {
+		case s.pid != pid || s.stopping:
+			j.fail(errors.New("the postmaster ended"))
+		case err != nil:
+			s.die()
+			j.fail(err)
+		default:
 			s.started(j.task.AsPrimary)
 			j.done(postgres.Outcome{})
-		} else {
-			j.fail(errors.New("the postmaster ended"))
 		}
 	})
 }
@@ -215,6 +220,7 @@ func (j *job) signalled(pid int) {
 		j.phase(postgres.Phase{Name: postgres.PhaseShutDown, LSN: end})
 		n.w.eng.after(n.w.bounded(5*time.Millisecond, 300*time.Millisecond), func() {
 			if s.pid == pid {
+				n.w.drain(s)
 				s.die()
 			}
 			j.done(postgres.Outcome{Clean: true, End: end})
@@ -238,7 +244,10 @@ func (j *job) promote() {
 				j.fail(errors.New("the server ended before it was promoted"))
 			default:
 				// A promotion that was asked for happens, whatever becomes of the agent.
-				s.promote(j.task.Timeline)
+				if err := s.promote(j.task.Timeline); err != nil {
+					j.fail(err)
+					return
+				}
 				j.phase(postgres.Phase{Name: postgres.PhaseReady})
 				j.done(postgres.Outcome{})
 			}
@@ -262,41 +271,57 @@ func (j *job) lineage() {
 	})
 }
 
-func (j *job) recoverLog() {
-	j.after(50*time.Millisecond, 500*time.Millisecond, func() {
+// follow points a running standby at its upstream.
+func (j *job) follow() {
+	j.after(5*time.Millisecond, 50*time.Millisecond, func() {
 		s := j.server()
-		s.shutDownSingle()
+		if s.pid == 0 || !s.ready || s.stopping || !s.inRecovery {
+			j.fail(errors.New("the server is not a running standby"))
+			return
+		}
+		s.follow(j.task.Upstream)
 		j.done(postgres.Outcome{})
 	})
 }
 
-// shutDownSingle is what a single-user run leaves: a log that ends with a shutdown checkpoint.
-func (s *server) shutDownSingle() {
-	if s.pid == 0 && !s.standby {
-		s.checkpoint = s.end()
-		s.log = append(s.log, record{s.tl, s.end() + recordSize, 0})
-		s.state, s.controlTL = postgres.ControlShutDown, s.tl
-	}
+func (j *job) recoverLog() {
+	j.after(50*time.Millisecond, 500*time.Millisecond, func() {
+		if s := j.server(); s.pid != 0 {
+			j.fail(errors.New("a server runs on the data directory"))
+		} else {
+			s.recoverSingle()
+			j.done(postgres.Outcome{})
+		}
+	})
 }
 
 func (j *job) rewind() {
 	s, n := j.server(), j.a.n
+	if s.pid != 0 {
+		j.after(time.Millisecond, 10*time.Millisecond, func() { j.fail(errors.New("a server runs on the data directory")) })
+		return
+	}
 	if n.badRewinds > 0 {
 		n.badRewinds--
 		j.after(10*time.Millisecond, 500*time.Millisecond, func() { j.fail(errors.New("pg_rewind failed before it changed anything")) })
 		return
 	}
 	j.after(100*time.Millisecond, 300*time.Millisecond, func() {
+		s.recoverSingle()
+		if up := j.source(); up == nil || !up.writable() {
+			j.fail(errors.New("pg_rewind cannot connect to a primary"))
+			return
+		}
 		s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskRewind
 		j.after(100*time.Millisecond, 2*time.Second+n.slow, func() {
 			up := j.source()
-			if up == nil || up.pid == 0 || !up.ready || up.stopping || up.inRecovery {
+			if up == nil || !up.writable() {
 				j.fail(errors.New("pg_rewind lost its source"))
 				return
 			}
-			s.copyFrom(up)
-			s.state = postgres.ControlArchiveRecovery
-			j.done(postgres.Outcome{})
+			err := s.rewind(up)
+			s.dir, s.unfinished = postgres.DataDirReady, ""
+			j.finish(postgres.Outcome{}, err)
 		})
 	})
 }

@@ -27,6 +27,7 @@ type World struct {
 	faulty        bool // faults happen now
 	lossy         bool // single messages are lost and late
 	pids          int
+	records       int // of all servers, ever
 	agents        int
 	rows          []ack     // acknowledged rows, in order
 	operatorUntil time.Time // a failover by an operator may lose rows until then
@@ -213,6 +214,15 @@ func (w *World) replicate(n *node) {
 		}
 	}
 	w.eng.after(w.bounded(5*time.Millisecond, w.opts.ReplicationDelay), func() { w.replicate(n) })
+}
+
+// drain lets the standbys that stream from a server have all that it wrote: it waits for them before its postmaster ends.
+func (w *World) drain(s *server) {
+	for _, n := range w.nodes {
+		if o := n.server; o.streaming && o.upstream == s.n.name && o.pid != 0 && !o.stopping && !n.cut[s.n.name] && !s.n.cut[n.name] {
+			o.pull(s)
+		}
+	}
 }
 
 // write lets a client commit a row on every server that takes it.

@@ -1,0 +1,221 @@
+package hatest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/tanist-ha/tanist/postgres"
+)
+
+// segmentSize is that of a file of the log. A WAL receiver asks for whole ones.
+const segmentSize postgres.LSN = 16 << 20
+
+// segment is where the segment of l begins.
+func segment(l postgres.LSN) postgres.LSN { return l &^ (segmentSize - 1) }
+
+// follow points the server at another.
+func (s *server) follow(up *postgres.Upstream) {
+	s.upstream, s.onlyPrimary, s.streaming = "", false, false
+	if up != nil {
+		s.upstream, s.onlyPrimary = up.Host, up.Primary
+	}
+}
+
+// pull is what the WAL receiver gets now: all that the upstream has, if PostgreSQL lets it stream.
+func (s *server) pull(up *server) {
+	was := s.streaming
+	s.streaming = s.mayAsk(up, was)
+	if !s.streaming || (was && s.tl == up.tl && s.end() == up.end()) {
+		return // refused, or nothing is new, and what is here was compared when it came
+	}
+	if s.tl == up.tl {
+		// It may ask for the segment that it is in, and so it streams even if it is ahead.
+		if s.streaming = segment(s.end()) <= up.end(); s.streaming && s.end() <= up.end() {
+			s.receive(up, up.end())
+		}
+		return
+	}
+	point, ok := up.history.SwitchPoint(s.tl)
+	if s.streaming = ok && segment(s.end()) <= point; !s.streaming {
+		return
+	}
+	if s.end() < point {
+		s.receive(up, point)
+	}
+	if s.streaming = s.rescan(up.tl); s.streaming {
+		s.receive(up, up.end())
+	}
+}
+
+// mayAsk says whether the upstream answers a WAL receiver, and whether that finds all history files that it wants.
+func (s *server) mayAsk(up *server, was bool) bool {
+	switch {
+	case s.onlyPrimary && up.inRecovery,
+		up.pid == 0 || up.dir != postgres.DataDirReady || up.sysid != s.sysid || up.closed,
+		!up.ready && !(up.stopping && was), // an orderly stop goes on with who streams
+		up.stopping && !was,
+		s.tl > up.tl: // "highest timeline of the primary is behind recovery timeline"
+		return false
+	}
+	return s.tl == up.tl || s.fetchHistories(up)
+}
+
+// fetchHistories copies the history files of all numbers from the own to the upstream's timeline that are not there yet. It fails at the
+// first that the upstream lacks.
+func (s *server) fetchHistories(up *server) bool {
+	for t := s.tl; t <= up.tl; t++ {
+		if _, here := s.files[t]; here || t == 1 {
+			continue
+		}
+		h, there := up.files[t]
+		if !there {
+			return false
+		}
+		s.files[t] = h
+	}
+	return true
+}
+
+// receive appends what the upstream has up to a position.
+func (s *server) receive(up *server, to postgres.LSN) {
+	i := len(up.log)
+	for i > 0 && up.log[i-1].lsn > s.end() {
+		i--
+	}
+	for ; i < len(up.log) && up.log[i].lsn <= to; i++ {
+		s.log = append(s.log, up.log[i])
+	}
+	if to == up.end() {
+		s.tl, s.history = up.tl, up.history
+	}
+	s.w.checkPrefix(s, up)
+}
+
+// newest is the last number after t of which, without a gap, there is a history file.
+func (s *server) newest(t postgres.Timeline) postgres.Timeline {
+	for {
+		if _, ok := s.files[t+1]; !ok {
+			return t
+		}
+		t++
+	}
+}
+
+// aim chooses the timeline that a standby's recovery goes for, the newest one that it knows of, and finds out whether what is here lies
+// on the way to it. It may not: a data directory that has once seen the history of a branch that left its own behind cannot be started
+// any more.
+func (s *server) aim() error {
+	checkpoint := postgres.Position{Timeline: s.controlTL, LSN: s.checkpoint}
+	if s.backup != nil {
+		checkpoint = *s.backup
+	}
+	s.target = s.newest(s.target)
+	if at := s.timelineAt(checkpoint.LSN); at != checkpoint.Timeline {
+		return fmt.Errorf("requested timeline %d is not a child of this server's history", s.target)
+	}
+	if s.minRecovery.LSN != 0 && s.timelineAt(s.minRecovery.LSN-1) != s.minRecovery.Timeline {
+		return fmt.Errorf("requested timeline %d does not contain minimum recovery point", s.target)
+	}
+	return nil
+}
+
+// timelineAt is the timeline, on the way to the target, that a position belongs to.
+func (s *server) timelineAt(l postgres.LSN) postgres.Timeline {
+	for _, sw := range s.files[s.target] {
+		if l < sw.LSN {
+			return sw.Parent
+		}
+	}
+	return s.target
+}
+
+// rescan is what recovery does at the end of a timeline: it looks for newer ones, and goes for the newest if that left the present one at
+// or after the end of what was replayed. It says whether the log goes on on timeline next.
+func (s *server) rescan(next postgres.Timeline) bool {
+	if t := s.newest(s.target); t != s.target {
+		point, child := s.files[t].SwitchPoint(s.target)
+		if !child || point < s.end() {
+			return false // "forked off current database system timeline before current recovery point"
+		}
+		s.target = t
+	}
+	_, ancestor := s.files[s.target].SwitchPoint(next)
+	return next == s.target || ancestor
+}
+
+// reserve sees to it that the next promotion takes the number want, by empty history files of those between.
+func (s *server) reserve(want postgres.Timeline) error {
+	now := max(s.controlTL, s.minRecovery.Timeline)
+	if want <= now {
+		return fmt.Errorf("timeline %d cannot follow timeline %d", want, now)
+	}
+	for t, h := range s.files {
+		if t >= want && len(h) > 0 {
+			return fmt.Errorf("pg_wal already has a history of timeline %d", t)
+		}
+	}
+	s.dropSkipped()
+	for t := now + 1; t < want; t++ {
+		if _, ok := s.files[t]; !ok {
+			s.files[t] = nil
+		}
+	}
+	return nil
+}
+
+// dropSkipped removes the history files of skipped numbers that no real timeline has followed.
+func (s *server) dropSkipped() {
+	last := postgres.Timeline(1)
+	for t, h := range s.files {
+		if len(h) > 0 {
+			last = max(last, t)
+		}
+	}
+	maps.DeleteFunc(s.files, func(t postgres.Timeline, h postgres.History) bool { return len(h) == 0 && t > last })
+}
+
+// rewind does what pg_rewind does with the data directory of a server that has ended in order. It compares the timelines of the two
+// latest checkpoints, by their numbers.
+func (s *server) rewind(up *server) error {
+	s.standby, s.copied = true, true
+	if s.controlTL == up.controlTL {
+		return nil
+	}
+	fork, err := commonEnd(s.files[s.controlTL], s.controlTL, up.files[up.controlTL], up.controlTL)
+	if err != nil {
+		return err
+	}
+	last := s.checkpoint + recordSize
+	if s.state == postgres.ControlShutDownInRecovery {
+		last = s.minRecovery.LSN
+	}
+	if last <= fork {
+		return nil
+	}
+	start := postgres.Position{Timeline: 1, LSN: startLSN}
+	for _, r := range s.log {
+		if r.row == recordCheckpoint && r.lsn <= fork {
+			start = postgres.Position{Timeline: r.tl, LSN: r.lsn - recordSize}
+		}
+	}
+	s.copyFrom(up, start)
+	s.state, s.minRecovery = postgres.ControlArchiveRecovery, postgres.Position{Timeline: up.controlTL, LSN: up.end()}
+	return nil
+}
+
+// commonEnd is where two timelines part: the end of the last one that both have passed from the same begin.
+func commonEnd(x postgres.History, xTL postgres.Timeline, y postgres.History, yTL postgres.Timeline) (postgres.LSN, error) {
+	ends := func(h postgres.History, tl postgres.Timeline) postgres.History {
+		return append(h[:len(h):len(h)], postgres.Switch{Parent: tl, LSN: ^postgres.LSN(0)})
+	}
+	a, b := ends(x, xTL), ends(y, yTL)
+	end, begin := postgres.LSN(0), [2]postgres.LSN{}
+	for i := 0; i < min(len(a), len(b)) && a[i].Parent == b[i].Parent && begin[0] == begin[1]; i++ {
+		end, begin = min(a[i].LSN, b[i].LSN), [2]postgres.LSN{a[i].LSN, b[i].LSN}
+	}
+	if end == 0 {
+		return 0, errors.New("could not find common ancestor of the source and target cluster's timelines")
+	}
+	return end, nil
+}
