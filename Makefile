@@ -20,8 +20,8 @@ build:
 
 # All tests, with real servers; installs what they need. .ci/run calls this.
 test: packages-test check
-	CI=true $(GOTEST) -race $(NOT_SIM)
-	CI=true $(GOTEST) -v $(SIM)
+	CI=true $(GOTEST) -count=1 -race $(NOT_SIM)
+	CI=true $(GOTEST) -count=1 -v $(SIM)
 
 # What a reader should not have to look for.
 check:
