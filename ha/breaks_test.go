@@ -254,3 +254,26 @@ member c replica running
 peer b silent asked -6s at -4s
 peer c silent asked -2.1s at -0.1s`, nil), "vacant.acquire")
 }
+
+// A shorter ttl waits for the guard: its deadline only ever grows, and under a session of 5 s it would let the server live on for 24 s after
+// the key.
+func TestShorterTTLWaitsForTheGuard(t *testing.T) {
+	s := situation(t, "me a\nlocal primary\nlease held sent -5s", func(now time.Time, v *ha.View) {
+		v.Fence = ha.FenceView{Armed: true, Until: now.Add(24600 * time.Millisecond), Order: ha.FenceOrder{At: now, Kill: now.Add(24600 * time.Millisecond)}}
+		v.Settings.TTL, v.Settings.LoopWait = 5*time.Second, time.Second
+	})
+	d := ha.Decide(s.Now, &s.View)
+	if len(d.Do) != 1 || d.Do[0].(ha.RenewKey).Request.TTL != 30*time.Second {
+		t.Fatalf("the key moves while the guard allows 24.6 s: %s", hatest.FormatDecision(s.Now, d))
+	}
+	s.View.Lease.Auth.Sent = s.Now // as after that renewal
+	if d = ha.Decide(s.Now, &s.View); len(d.Do) != 0 {
+		t.Fatalf("the guard is told of more than 5 s: %s", hatest.FormatDecision(s.Now, d))
+	}
+	s.Now = s.Now.Add(19800 * time.Millisecond)
+	s.View.Lease.Auth.Sent = s.Now.Add(-100 * time.Millisecond)
+	s.View.Local.Sent = s.Now
+	if d = ha.Decide(s.Now, &s.View); len(d.Do) != 1 || d.Do[0].(ha.RenewKey).Request.TTL != 5*time.Second {
+		t.Errorf("the key does not move: %s", hatest.FormatDecision(s.Now, d))
+	}
+}

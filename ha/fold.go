@@ -76,7 +76,7 @@ func foldRest(now time.Time, v *View, e Event) {
 		foldFenceArmed(now, v, e)
 	case FenceDisarmed:
 		if e.Fault == nil {
-			v.Fence.Armed = false
+			v.Fence.Armed, v.Fence.Until = false, time.Time{}
 		} else {
 			v.Fence.Failed, v.Fence.Problem = now, e.Fault.Text
 		}
@@ -177,6 +177,10 @@ func foldBegun(now time.Time, v *View, e Begun) {
 		v.Initialize = ClaimView{Failed: now}
 	case KillServer:
 		v.Killed = now
+	case ArmFence:
+		if a.Order.Kill.After(v.Fence.Until) {
+			v.Fence.Until = a.Order.Kill
+		}
 	case Observe:
 		v.Local.Stale = false
 	case Configure:
@@ -272,5 +276,5 @@ func foldFenceArmed(now time.Time, v *View, e FenceArmed) {
 		v.Fence.Failed, v.Fence.Problem = now, e.Fault.Text
 		return
 	}
-	v.Fence = FenceView{Armed: true, Order: e.Order}
+	v.Fence = FenceView{Armed: true, Order: e.Order, Until: v.Fence.Until}
 }

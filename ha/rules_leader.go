@@ -163,7 +163,7 @@ func (v *View) renewFirst(now time.Time) Verdict {
 		return pass("there is enough authority")
 	}
 	if v.free(LaneStore) && !now.Before(v.Lease.RenewFailed.Add(retry)) {
-		return act("too little authority is left: renewing first", v.renewal())
+		return act("too little authority is left: renewing first", v.renewal(now))
 	}
 	return rest("too little authority is left: renewing first")
 }

@@ -61,7 +61,7 @@ func pulseRenew(now time.Time, v *View) Verdict {
 	case now.Before(v.renewAt()):
 		return pass("renewed this loop")
 	}
-	return act("the leader key is to be renewed", v.renewal())
+	return act("the leader key is to be renewed", v.renewal(now))
 }
 
 // renewAt is when the next renewal is due.
@@ -69,14 +69,28 @@ func (v *View) renewAt() time.Time {
 	if !v.Lease.RenewFailed.IsZero() {
 		return v.Lease.RenewFailed.Add(retry)
 	}
-	if v.Settings.TTL != v.AskedTTL {
-		return time.Time{}
+	if at := v.moveAt(); v.Settings.TTL != v.AskedTTL && at.Before(v.Lease.Auth.Sent.Add(v.budget().Period)) {
+		return at
 	}
 	return v.Lease.Auth.Sent.Add(v.budget().Period)
 }
 
-func (v *View) renewal() RenewKey {
-	r := dcs.Renew{Leader: v.Lease.Leader, TTL: v.Settings.TTL, Status: v.status(), Member: v.member()}
+// moveAt is when the leader key may move to a session of the ttl that is set now. The guard's deadlines only ever grow: under a shorter
+// session than the one that it was told of, it would let the server live on after the key. It is told of no more than the shorter one would
+// allow (see order), and the move waits until that is more than it knows.
+func (v *View) moveAt() time.Time {
+	if v.Settings.TTL >= v.AskedTTL || v.Fence.Until.IsZero() {
+		return time.Time{}
+	}
+	return v.Fence.Until.Add(-NewBudget(Authority{TTL: v.Settings.TTL}, v.Settings.LoopWait).Kill.Sub(time.Time{}))
+}
+
+func (v *View) renewal(now time.Time) RenewKey {
+	ttl := v.Settings.TTL
+	if now.Before(v.moveAt()) {
+		ttl = v.AskedTTL
+	}
+	r := dcs.Renew{Leader: v.Lease.Leader, TTL: ttl, Status: v.status(), Member: v.member()}
 	if !v.Lease.RenewFailed.IsZero() {
 		r.Status = nil // a store that takes no writes may still prove that the key is ours
 	}
@@ -104,7 +118,11 @@ func pulseFence(now time.Time, v *View) Verdict {
 
 // order is what the fence has to know now.
 func (v *View) order(now time.Time) FenceOrder {
-	o := v.budget().Order()
+	a := v.Lease.Auth
+	if v.Settings.TTL > 0 {
+		a.TTL = min(a.TTL, v.Settings.TTL)
+	}
+	o := NewBudget(a, v.Settings.LoopWait).Order()
 	o.Postmaster, o.At = v.Local.Obs.Postmaster, now
 	return o
 }

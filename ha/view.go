@@ -213,7 +213,8 @@ type PeerView struct {
 type FenceView struct {
 	Armed   bool
 	Order   FenceOrder
-	Lost    string // why it is gone; "": it is there
+	Until   time.Time // the latest end that it may have been told of, acknowledged or not; zero: it is not armed
+	Lost    string    // why it is gone; "": it is there
 	Failed  time.Time
 	Problem string
 }

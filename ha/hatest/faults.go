@@ -21,6 +21,8 @@ func (w *World) nextFault() {
 		return
 	case Late:
 		w.lateFault(n)
+	case Odd:
+		w.oddFault(n)
 	case Founding:
 		w.eng.after(w.foundingFault(n), w.nextFault)
 		return
@@ -210,7 +212,7 @@ func (w *World) endSession() {
 		id := ids[w.rng.IntN(len(ids))]
 		if c, err := w.cluster(); err == nil && c.Leader != nil && c.Leader.Meta.Session == id {
 			// An early end together with an agent that cannot notice is a numbered assumption (safety 1.7).
-			if l := w.node(c.Leader.Name); l.agent == nil || l.storeCut || w.lossy || w.storeDown || w.eng.now.Before(l.pausedUntil) {
+			if l := w.node(c.Leader.Name); l.agent == nil || l.storeCut || w.lossy || w.storeDown || w.refuses || w.eng.now.Before(l.pausedUntil) {
 				return
 			}
 		}
@@ -224,6 +226,7 @@ func (w *World) endSession() {
 func (w *World) heal() {
 	w.logf("faults end")
 	w.storeDown, w.lossy = false, false
+	w.settle()
 	w.touchAll()
 	for _, n := range w.nodes {
 		n.storeCut, n.slow = false, 0

@@ -73,7 +73,7 @@ func (w *World) promoted(s *server) {
 	}
 	for _, n := range w.nodes {
 		o := n.server
-		if o == s || n.agent == nil || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping || w.apart(n, s.n) || w.eng.now.Sub(o.readyAt) < settled {
+		if o == s || n.agent == nil || n.noFailover || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping || w.apart(n, s.n) || w.eng.now.Sub(o.readyAt) < settled {
 			continue
 		}
 		for _, r := range o.log {

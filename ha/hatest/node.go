@@ -28,6 +28,8 @@ type node struct {
 	badRewinds  int
 	slow        time.Duration // added to each start, stop and clone
 	touched     time.Time     // the last fault that concerned it
+	checkpoint  time.Duration // what a checkpoint takes
+	noFailover  bool
 }
 
 // agent is one run of the agent: it starts with an empty view.
@@ -53,11 +55,11 @@ func (n *node) startAgent() {
 	w.agents++
 	a := &agent{n: n, id: w.agents, backend: w.store.Backend()}
 	a.client = dcs.NewClient(a.backend, dcs.Options{Scope: "sim", Name: n.name})
-	a.lane = ha.StoreLane{Store: a.client, Parse: w.parse}
+	a.lane = ha.StoreLane{Store: a.client, Parse: n.parse}
 	self := ha.Self{Name: n.name, Scope: "sim", Version: "4.1.4", Release: "sim", StartID: fmt.Sprintf("%s-%d", n.name, a.id),
 		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni",
 		Started: w.eng.now, CanFound: true, Fence: "guard"}
-	settings, _ := w.parse(w.config)
+	settings, _ := n.parse(w.config)
 	a.machine = ha.NewMachine(self, settings, w.config, w.opts.Rules)
 	n.agent = a
 	w.logf("%s agent %d starts", n.name, a.id)
@@ -190,7 +192,7 @@ func (a *agent) begin(r ha.Request) {
 		w.poll(a, r, x.Member.Name, x.LSN)
 	case ha.ArmFence:
 		w.eng.after(w.bounded(100*time.Microsecond, 2*time.Millisecond), func() {
-			a.n.guard.arm(x.Order)
+			a.n.guard.arm(a, x.Order)
 			a.deliver(ha.FenceArmed{ID: r.ID, Order: x.Order})
 		})
 	case ha.DisarmFence:
@@ -247,7 +249,7 @@ func (w *World) storeRequest(a *agent, r ha.Request) {
 				return memory.Served
 			}
 			first = false
-			return fate
+			return w.refusal(op, fate)
 		})
 		ev := a.lane.Do(context.Background(), r)
 		w.store.Tick()
@@ -267,16 +269,19 @@ type guard struct {
 	id    int
 	armed bool
 	order ha.FenceOrder
+	by    int // which run of the agent
 }
 
-func (g *guard) arm(o ha.FenceOrder) {
+// arm makes the end later, never earlier, but for the first order of a new agent, which has its own guard.
+func (g *guard) arm(a *agent, o ha.FenceOrder) {
 	if g.n.w.opts.NoFence {
 		return
 	}
-	if g.armed && !o.Kill.After(g.order.Kill) {
+	if g.armed && g.by == a.id && !o.Kill.After(g.order.Kill) {
 		return
 	}
 	g.id++
+	g.by = a.id
 	g.armed, g.order = true, o
 	id := g.id
 	g.n.w.eng.at(o.Fast, func() { g.fire(id, false) })

@@ -148,6 +148,12 @@ func (j *job) start() {
 	}
 	err := s.start(j.task.AsPrimary, j.task.Upstream)
 	pid := s.pid
+	j.a.cancel = func() {
+		if s.pid == pid && !s.ready {
+			s.die()
+		}
+		j.fail(errors.New("cancelled"))
+	}
 	n.w.eng.after(n.w.bounded(30*time.Millisecond, 800*time.Millisecond)+n.slow, func() {
 		// The postmaster goes on by itself, whatever becomes of the agent.
 		switch {
@@ -192,7 +198,7 @@ func (j *job) stop() {
 	}
 	lo := time.Millisecond
 	if j.task.Checkpoint {
-		lo = 20 * time.Millisecond
+		lo = 20*time.Millisecond + n.checkpoint/4
 	}
 	n.w.eng.after(n.w.bounded(lo, 4*lo), func() { j.signalled(pid) })
 }
@@ -200,7 +206,11 @@ func (j *job) stop() {
 // signalled is the moment in which the clients end; the rest happens whether the agent lives or not.
 func (j *job) signalled(pid int) {
 	s, n := j.server(), j.a.n
-	if s.pid != pid || j.over {
+	if j.over {
+		return
+	}
+	if s.pid != pid {
+		j.done(postgres.Outcome{}) // it died while it made its checkpoint
 		return
 	}
 	if !s.ready {

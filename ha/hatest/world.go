@@ -24,6 +24,8 @@ type World struct {
 
 	config        []byte
 	storeDown     bool
+	refuses       bool // the store says no to everything
+	readOnly      bool // the store says no to every write
 	faulty        bool // faults happen now
 	lossy         bool // single messages are lost and late
 	pids          int
