@@ -295,9 +295,11 @@ func (s *server) clone(up *server) error {
 	}
 	s.copyFrom(up, start)
 	s.state = up.state
-	s.files = map[postgres.Timeline]postgres.History{} // a base backup brings that of its timeline alone
-	if up.tl > 1 {
-		s.files[up.tl] = up.history
+	s.files = map[postgres.Timeline]postgres.History{} // a base backup brings those that it passes
+	for t, h := range up.files {
+		if _, passed := up.history.SwitchPoint(t); t == up.tl || (passed && t >= start.Timeline) {
+			s.files[t] = h
+		}
 	}
 	return nil
 }

@@ -25,47 +25,52 @@ func (s *server) follow(up *postgres.Upstream) {
 // pull is what the WAL receiver gets now: all that the upstream has, if PostgreSQL lets it stream.
 func (s *server) pull(up *server) {
 	was := s.streaming
-	s.streaming = s.mayAsk(up, was)
+	s.streaming = s.answers(up, was)
 	if !s.streaming || (was && s.tl == up.tl && s.end() == up.end()) {
 		return // refused, or nothing is new, and what is here was compared when it came
 	}
-	if s.tl == up.tl {
-		// It may ask for the segment that it is in, and so it streams even if it is ahead.
-		if s.streaming = segment(s.end()) <= up.end(); s.streaming && s.end() <= up.end() {
-			s.receive(up, up.end())
+	for s.streaming {
+		ask := s.timelineAt(s.end())
+		if s.streaming = ask == up.tl || (ask < up.tl && s.fetchHistories(ask, up)); !s.streaming {
+			return // "highest timeline of the primary is behind recovery timeline", or a history file is missing there
 		}
-		return
-	}
-	point, ok := up.history.SwitchPoint(s.tl)
-	if s.streaming = ok && segment(s.end()) <= point; !s.streaming {
-		return
-	}
-	if s.end() < point {
-		s.receive(up, point)
-	}
-	if s.streaming = s.rescan(up.tl); s.streaming {
-		s.receive(up, up.end())
+		if ask == up.tl {
+			// It asks for the segment that it is in from its begin on, and so it streams even if it is ahead.
+			if s.streaming = segment(s.end()) <= up.end(); s.streaming {
+				s.receive(up, up.end())
+			}
+			return
+		}
+		point, ok := up.history.SwitchPoint(ask)
+		if s.streaming = ok && segment(s.end()) <= point; !s.streaming {
+			return // "not in this server's history"
+		}
+		if s.end() < point {
+			s.receive(up, point)
+		}
+		s.rescan()
+		s.streaming = s.timelineAt(s.end()) != ask
 	}
 }
 
-// mayAsk says whether the upstream answers a WAL receiver, and whether that finds all history files that it wants.
-func (s *server) mayAsk(up *server, was bool) bool {
+// answers says whether a WAL receiver can connect to the upstream.
+func (s *server) answers(up *server, was bool) bool {
 	switch {
-	case s.onlyPrimary && up.inRecovery,
-		up.pid == 0 || up.dir != postgres.DataDirReady || up.sysid != s.sysid || up.closed,
-		!up.ready && !(up.stopping && was), // an orderly stop goes on with who streams
-		up.stopping && !was,
-		s.tl > up.tl: // "highest timeline of the primary is behind recovery timeline"
+	case s.onlyPrimary && up.inRecovery:
 		return false
+	case up.pid == 0 || up.dir != postgres.DataDirReady || up.sysid != s.sysid || up.closed:
+		return false
+	case up.stopping:
+		return was // an orderly stop goes on with who streams
 	}
-	return s.tl == up.tl || s.fetchHistories(up)
+	return up.ready
 }
 
-// fetchHistories copies the history files of all numbers from the own to the upstream's timeline that are not there yet. It fails at the
-// first that the upstream lacks.
-func (s *server) fetchHistories(up *server) bool {
-	for t := s.tl; t <= up.tl; t++ {
-		if _, here := s.files[t]; here || t == 1 {
+// fetchHistories copies the history files of all numbers from one to the upstream's timeline that are not there yet. It fails at the first
+// that the upstream lacks.
+func (s *server) fetchHistories(from postgres.Timeline, up *server) bool {
+	for t := max(from, 2); t <= up.tl; t++ {
+		if _, here := s.files[t]; here {
 			continue
 		}
 		h, there := up.files[t]
@@ -86,10 +91,17 @@ func (s *server) receive(up *server, to postgres.LSN) {
 	for ; i < len(up.log) && up.log[i].lsn <= to; i++ {
 		s.log = append(s.log, up.log[i])
 	}
-	if to == up.end() {
-		s.tl, s.history = up.tl, up.history
-	}
+	s.arrive()
 	s.w.checkPrefix(s, up)
+}
+
+// arrive notes the timeline of the end of the log.
+func (s *server) arrive() {
+	s.tl = 1
+	if n := len(s.log); n > 0 {
+		s.tl = s.log[n-1].tl
+	}
+	s.history = s.files[s.tl]
 }
 
 // newest is the last number after t of which, without a gap, there is a history file.
@@ -104,7 +116,8 @@ func (s *server) newest(t postgres.Timeline) postgres.Timeline {
 
 // aim chooses the timeline that a standby's recovery goes for, the newest one that it knows of, and finds out whether what is here lies
 // on the way to it. It may not: a data directory that has once seen the history of a branch that left its own behind cannot be started
-// any more.
+// any more. If only the end of the log lies beyond the branch, PostgreSQL does not notice, and replays it: the log of its new upstream
+// is then put behind the wrong one.
 func (s *server) aim() error {
 	checkpoint := postgres.Position{Timeline: s.controlTL, LSN: s.checkpoint}
 	if s.backup != nil {
@@ -117,6 +130,13 @@ func (s *server) aim() error {
 	if s.minRecovery.LSN != 0 && s.timelineAt(s.minRecovery.LSN-1) != s.minRecovery.Timeline {
 		return fmt.Errorf("requested timeline %d does not contain minimum recovery point", s.target)
 	}
+	for i, r := range s.log {
+		if _, passed := s.files[s.target].SwitchPoint(r.tl); !passed && r.tl != s.target {
+			s.log = s.log[:i:i] // it looks for files of the timelines on the way only
+			break
+		}
+	}
+	s.arrive()
 	return nil
 }
 
@@ -131,17 +151,12 @@ func (s *server) timelineAt(l postgres.LSN) postgres.Timeline {
 }
 
 // rescan is what recovery does at the end of a timeline: it looks for newer ones, and goes for the newest if that left the present one at
-// or after the end of what was replayed. It says whether the log goes on on timeline next.
-func (s *server) rescan(next postgres.Timeline) bool {
-	if t := s.newest(s.target); t != s.target {
-		point, child := s.files[t].SwitchPoint(s.target)
-		if !child || point < s.end() {
-			return false // "forked off current database system timeline before current recovery point"
-		}
+// or after the end of what was replayed. Else: "forked off current database system timeline before current recovery point".
+func (s *server) rescan() {
+	t := s.newest(s.target)
+	if point, child := s.files[t].SwitchPoint(s.target); child && point >= s.end() {
 		s.target = t
 	}
-	_, ancestor := s.files[s.target].SwitchPoint(next)
-	return next == s.target || ancestor
 }
 
 // reserve sees to it that the next promotion takes the number want, by empty history files of those between.

@@ -203,6 +203,11 @@ func (w *writer) primaries() []string {
 	})
 }
 
+// running are the other servers that run.
+func (w *writer) running(name string) []string {
+	return slices.DeleteFunc(w.others(name), func(n string) bool { return w.m.Observe(n).SQL == nil })
+}
+
 // leader is somebody to follow: mostly a primary, sometimes anybody, seldom nobody.
 func (w *writer) leader(name string) *postgres.Upstream {
 	others, primaries := w.others(name), slices.DeleteFunc(w.primaries(), func(n string) bool { return n == name })
@@ -292,6 +297,9 @@ func (w *writer) stopped(name string, o postgres.Observation) (op, bool) {
 // repair makes a server's data anew from a primary, and starts it.
 func (w *writer) repair(name string, kind postgres.TaskKind) (op, bool) {
 	sources := w.primaries()
+	if kind == postgres.TaskClone && w.rng.IntN(3) == 0 {
+		sources = w.running(name)
+	}
 	if len(sources) == 0 {
 		return op{}, false
 	}
