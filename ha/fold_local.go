@@ -97,6 +97,10 @@ func foldDied(now time.Time, v *View) {
 func foldTaskBegun(now time.Time, v *View, a RunTask) {
 	switch a.Task.Kind {
 	case postgres.TaskStop:
+		if a.Why == WhyRejoin {
+			v.Rejoin.Restarts++
+			v.Rejoin.Lineage = nil // where the log ends is known only after the stop
+		}
 		v.Local.Demoted = v.Local.Demoted || a.Why == WhyDemote
 		switch a.Why {
 		case WhySwitchover, WhyShutdown:
@@ -180,6 +184,7 @@ func foldTaskDone(now time.Time, v *View, e TaskDone) {
 		}
 		v.Local.WasPrimary, v.Local.Cloned = false, e.Fault == nil
 	case postgres.TaskWipe:
+		v.Rejoin.Restarts = 0
 		v.Rejoin.Rewinds, v.Rejoin.Problem, v.Initialize.Founded, v.Initialize.Opened = 0, "", false, false
 	}
 }

@@ -22,6 +22,7 @@ var followRules = []Rule{
 	{"follow.start", followStart},
 	{"follow.not-ready", followNotReady},
 	{"follow.upstream", followUpstream},
+	{"follow.stuck", followStuck},
 	{"follow.idle", followIdle},
 }
 
@@ -191,7 +192,7 @@ func followRewind(now time.Time, v *View) Verdict {
 // followWipe empties a diverged data directory where the configuration allows that; a new clone follows.
 func followWipe(now time.Time, v *View) Verdict {
 	d, yes := v.diverged()
-	if !yes {
+	if !yes && (v.Rejoin.Restarts < 3 || v.running()) {
 		return pass("our log is a part of the leader's")
 	}
 	if _, clone := v.canRepair(d); !clone {
@@ -240,6 +241,23 @@ func followUpstream(now time.Time, v *View) Verdict {
 		return wait(l.At.Add(time.Second), "following %s failed: %s", u.Name, l.Fault)
 	}
 	return act("following "+u.Name, RunTask{Task: postgres.Task{Kind: postgres.TaskFollow, Upstream: u}})
+}
+
+// followStuck restarts a standby that gets no stream although its log fits the leader's: what it has received but not replayed may lie on a branch
+// that was left, and only a restart replays it, so that the next comparison shows it. After two restarts in vain it is cloned anew, where
+// remove_data_directory_on_diverged_timelines allows that.
+func followStuck(now time.Time, v *View) Verdict {
+	since, patience := v.Local.NotStreaming, max(3*v.Settings.LoopWait, 5*notStreamingPatience)
+	switch {
+	case since.IsZero() || now.Sub(since) < patience:
+		return pass("it streams, or has not been without a stream for long")
+	case v.Rejoin.Lineage == nil || now.Sub(v.Rejoin.At) > 2*v.Settings.LoopWait || v.verdict().Divergence != postgres.DivergenceNone:
+		return pass("the leader has not told that our log fits")
+	case v.Rejoin.Restarts >= 2 && !v.Settings.Postgres.RemoveOnDiverged:
+		return rest("this standby gets no stream although its log fits, and two restarts were in vain; reinitialize it")
+	}
+	return act("it gets no stream although its log fits: it is restarted",
+		RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopFast}, Why: WhyRejoin})
 }
 
 // followIdle is the normal state of a standby.

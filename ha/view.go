@@ -230,6 +230,7 @@ type Rejoin struct {
 	Failed    time.Time
 	Problem   string
 	Recovered bool // crash recovery was tried
+	Restarts  int  // because nothing streamed although the logs fit
 	Rewinds   int  // failed rewinds in a row
 	Rewound   bool // a rewind against this leader succeeded
 }
