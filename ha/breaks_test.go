@@ -123,7 +123,7 @@ handover switchover candidate b end 0/F4 since -0.1s`, func(_ time.Time, v *ha.V
 
 // A claim whose answer was lost is found by the session that /initialize lives with: else our own session would keep everybody waiting.
 func TestClaimOfUnknownFate(t *testing.T) {
-	s := situation(t, "me a can-found\nlocal empty\ninitialize absent\nvacant since -1s\nbusy store", nil)
+	s := situation(t, "me a can-found\nlocal empty\ninitialize absent\nvacant since -1s\nmember a uninitialized stopped session s1\nbusy store", nil)
 	c := s.View.Store.Cluster
 	c.Initialize = &dcs.Initialize{Entry: dcs.Meta{Version: 7, Created: 7, Session: s.View.Session.ID}}
 	s.View = ha.Fold(s.Now, s.View, ha.Loaded{ID: 9, Sent: s.Now, Cluster: c})
@@ -197,7 +197,7 @@ func TestMovedKeyIsNoLoss(t *testing.T) {
 
 // A release of unknown fate may still happen: a read that shows the key does not give it back.
 func TestReleaseOfUnknownFate(t *testing.T) {
-	s := situation(t, "me a\nlocal standby\nlease held\n", nil)
+	s := situation(t, "me a\nlocal standby\nlease held\nmember a replica running session s1", nil)
 	s.View = ha.Fold(s.Now, s.View, ha.Begun{ID: 9, Sent: s.Now, Action: ha.ReleaseKey{Request: dcs.Release{Member: s.View.Store.Member}}})
 	s.View = ha.Fold(s.Now, s.View, ha.Released{ID: 9, Fault: &ha.Fault{Kind: ha.FaultUnknown, Text: "timeout"}})
 	s.View = ha.Fold(s.Now, s.View, ha.Begun{ID: 10, Sent: s.Now, Action: ha.LoadCluster{}})
@@ -276,4 +276,13 @@ func TestShorterTTLWaitsForTheGuard(t *testing.T) {
 	if d = ha.Decide(s.Now, &s.View); len(d.Do) != 1 || d.Do[0].(ha.RenewKey).Request.TTL != 5*time.Second {
 		t.Errorf("the key does not move: %s", hatest.FormatDecision(s.Now, d))
 	}
+}
+
+// An operator who deletes our member key finds it there again.
+func TestMemberKeyThatWasDeleted(t *testing.T) {
+	s := situation(t, "me a\nlocal primary\nlease held\nfence armed\nbusy store\nleader a session s1", nil)
+	c := s.View.Store.Cluster
+	c.Members = nil
+	s.View = ha.Fold(s.Now, s.View, ha.Loaded{ID: 9, Sent: s.Now, Cluster: c})
+	decides(t, s, "pulse.publish: our member key is old")
 }

@@ -84,8 +84,8 @@ func (v *View) standby() bool {
 
 // accepting says whether ordinary clients are known to be able to write (safety section 12).
 func (v *View) accepting() bool {
-	if v.Task != nil && (v.Task.Task.Kind == postgres.TaskStop || v.Task.Task.Kind == postgres.TaskPromote) {
-		return false
+	if t := v.Task; t != nil && (t.Task.Kind == postgres.TaskPromote || (t.Task.Kind == postgres.TaskStop && (!t.Task.Checkpoint || t.Phase != ""))) {
+		return false // a stop that checkpoints first serves clients until it signals
 	}
 	return v.primary() && !v.closed() && v.Local.Obs.Accepting == postgres.AcceptingYes
 }

@@ -13,7 +13,7 @@ func foldHint(v *View, e Hinted) {
 	key := e.Hint.Key
 	switch {
 	case key == "members/"+v.Self.Name:
-		return // our own
+		v.Store.Stale = true // written by us, most of the time
 	case strings.HasPrefix(key, "members/"), key == "status", key == "history", key == "failsafe", key == "optime/leader":
 		if key == "status" && v.Lease.State == LeaseHeld {
 			return // our own
@@ -68,6 +68,9 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 		v.ConfigRaw = e.Cluster.Config.Raw
 	}
 	foldMixed(now, v)
+	if m := findMember(&e.Cluster, v.Self.Name); v.Session.ID != "" && (m == nil || m.Meta.Session != v.Session.ID) {
+		v.Store.MemberAt = time.Time{} // somebody has deleted our member key
+	}
 	foldLeaderSeen(now, v)
 	foldVacancy(now, v)
 	if v.Rejoin.Leader != leaderLife(&e.Cluster) {

@@ -15,10 +15,10 @@ var leaderRules = []Rule{
 	{"leader.crash-hand-over", leaderCrashHandOver},
 	{"leader.start-failed", leaderStartFailed},
 	{"leader.system-id", leaderSystemID},
-	{"leader.arm", leaderArm},
 	{"leader.start", leaderStart},
 	{"leader.not-ready", leaderNotReady},
 	{"leader.promote-failed", leaderPromoteFailed},
+	{"leader.arm", leaderArm},
 	{"leader.promote", leaderPromote},
 	{"leader.open", leaderOpen},
 	{"leader.request-failed", leaderRequestFailed},
@@ -168,21 +168,17 @@ func (v *View) renewFirst(now time.Time) Verdict {
 	return rest("too little authority is left: renewing first")
 }
 
-// leaderArm arms the fence before a start or a promotion that makes the server writable (safety 3.5, 5.3).
+// leaderArm arms the fence before a promotion, when nothing else is to be waited for (safety 3.5): it would be dismissed again over a server
+// that cannot write.
 func leaderArm(now time.Time, v *View) Verdict {
-	if v.primary() || v.Fence.Armed || !v.hasData() {
+	if v.primary() || v.Fence.Armed {
 		return pass("the fence is armed, or needs not be")
-	}
-	if !v.running() {
-		if d := v.startPause(now); d.matched {
-			return d
-		}
 	}
 	return v.arm(now)
 }
 
 // leaderStart starts a server that is down under our key. It becomes writable at once only if it was the primary under this same key, which
-// nobody else can have held since; else it starts as a standby, to be promoted.
+// nobody else can have held since, and with the fence armed (safety 5.3); else it starts as a standby, to be promoted.
 func leaderStart(now time.Time, v *View) Verdict {
 	if v.running() {
 		return pass("the server runs")
@@ -190,10 +186,16 @@ func leaderStart(now time.Time, v *View) Verdict {
 	if !v.hasData() {
 		return rest("we hold the leader key, and there is no data to start: %s", v.Local.Obs.Problem)
 	}
+	if d := v.startPause(now); d.matched {
+		return d
+	}
 	if d := v.renewFirst(now); d.matched {
 		return d
 	}
 	t := postgres.Task{Kind: postgres.TaskStart, AsPrimary: !v.Local.Obs.Standby && !v.Lease.Late, Slots: v.wantSlots()}
+	if t.AsPrimary && !v.Fence.Armed {
+		return v.arm(now)
+	}
 	if t.AsPrimary {
 		return act("starting primary after failure", RunTask{Task: t, Why: WhyCrash})
 	}

@@ -29,6 +29,9 @@ var mutants = []struct {
 		return Options{Profile: Stuck, Rules: replaced(t, map[ha.RuleID]check{
 			"handover.stop-failed": releaseAnyway})}
 	}},
+	{"cluster opened before /initialize says which it is", func(t *testing.T) Options {
+		return Options{Profile: Founding, Rules: replaced(t, map[ha.RuleID]check{"found.write-system-id": passing, "leader.system-id": writtenLater})}
+	}},
 	{"fence off", func(*testing.T) Options { return Options{NoFence: true} }},
 }
 
@@ -152,4 +155,16 @@ func releaseAnyway(_ time.Time, v *ha.View) ha.Verdict {
 	m := v.Store.Member
 	m.Role, m.State = dcs.RoleDemoted, dcs.StateStopped
 	return ha.Act("mutant: the key is released", ha.ReleaseKey{Request: dcs.Release{Leader: v.Lease.Leader, Member: m}})
+}
+
+// writtenLater writes /initialize when nothing else is to be done, long after clients were let in.
+func writtenLater(_ time.Time, v *ha.View) ha.Verdict {
+	i := v.Store.Cluster.Initialize
+	if (i != nil && i.SystemID != "") || v.Task != nil || !v.Vacancy.LastSeen.IsZero() && v.Store.At.Sub(v.Lease.Since) < 10*time.Second {
+		return ha.Pass("mutant")
+	}
+	if v.Lanes[ha.LaneStore].ID != 0 || v.Local.Obs.Control == nil || v.Store.Urgent {
+		return ha.Pass("mutant")
+	}
+	return ha.Act("mutant: late", ha.WriteInitialize{Prev: i, SystemID: v.Local.Obs.Control.SystemID})
 }

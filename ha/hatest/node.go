@@ -30,6 +30,7 @@ type node struct {
 	touched     time.Time     // the last fault that concerned it
 	checkpoint  time.Duration // what a checkpoint takes
 	noFailover  bool
+	from        string // whom it shall stream from; "": the leader
 }
 
 // agent is one run of the agent: it starts with an empty view.

@@ -19,7 +19,7 @@ const Odd Profile = "odd"
 func (w *World) oddFault(n *node) {
 	n = w.leaderOr(n)
 	n.touched = w.eng.now
-	switch w.rng.IntN(16) {
+	switch w.rng.IntN(17) {
 	case 0, 1:
 		w.changeTimes()
 	case 2:
@@ -50,8 +50,27 @@ func (w *World) oddFault(n *node) {
 		n.badPromotes = w.rng.IntN(6)
 	case 11:
 		w.schedule(n)
+	case 12:
+		w.cascade(n)
 	default:
 		w.fault(n)
+	}
+}
+
+// cascade lets a node stream from another than the leader, or from the leader again.
+func (w *World) cascade(n *node) {
+	n.from = ""
+	if o := w.nodes[w.rng.IntN(len(w.nodes))]; o != n && o.from == "" {
+		n.from = o.name
+	}
+	w.logf("%s replicates from %q", n.name, n.from)
+	n.reload()
+}
+
+// reload makes the node's own settings known to its agent.
+func (n *node) reload() {
+	if n.agent != nil {
+		n.agent.deliver(ha.SettingsChanged{Settings: n.settings(n.agent.machine.View().Settings)})
 	}
 }
 
@@ -73,7 +92,7 @@ func (w *World) changeTimes() {
 func (w *World) spoil() {
 	w.touchAll()
 	if w.rng.IntN(2) == 0 {
-		key := []string{"leader", "initialize", "config", "status", "history", "tanist", "failover", "sync", "failsafe"}[w.rng.IntN(9)]
+		key := []string{"leader", "initialize", "config", "status", "history", "tanist", "failover", "sync", "failsafe", "members/a"}[w.rng.IntN(10)]
 		w.logf("operator: deletes %s", key)
 		w.store.Delete(w.admin.Prefix() + key)
 		return
@@ -104,16 +123,17 @@ func (w *World) refusal(op memory.Op, fate memory.Fate) memory.Fate {
 func (w *World) tag(n *node) {
 	n.noFailover = !n.noFailover
 	w.logf("%s nofailover %v", n.name, n.noFailover)
-	if n.agent != nil {
-		n.agent.deliver(ha.SettingsChanged{Settings: n.settings(n.agent.machine.View().Settings)})
-	}
+	n.reload()
 }
 
 // settings are s with the node's own tags.
 func (n *node) settings(s ha.Settings) ha.Settings {
-	s.Tags.NoFailover, s.Tags.All = n.noFailover, nil
+	s.Tags.NoFailover, s.Tags.ReplicateFrom, s.Tags.All = n.noFailover, n.from, map[string]any{}
 	if n.noFailover {
-		s.Tags.All = map[string]any{"nofailover": true}
+		s.Tags.All["nofailover"] = true
+	}
+	if n.from != "" {
+		s.Tags.All["replicatefrom"] = n.from
 	}
 	return s
 }
@@ -140,8 +160,7 @@ func (w *World) settle() {
 	w.refuses, w.readOnly = false, false
 	for _, n := range w.nodes {
 		n.checkpoint = 0
-		if n.noFailover {
-			w.tag(n)
-		}
+		n.noFailover, n.from = false, ""
+		n.reload()
 	}
 }
