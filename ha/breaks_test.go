@@ -286,3 +286,25 @@ func TestMemberKeyThatWasDeleted(t *testing.T) {
 	s.View = ha.Fold(s.Now, s.View, ha.Loaded{ID: 9, Sent: s.Now, Cluster: c})
 	decides(t, s, "pulse.publish: our member key is old")
 }
+
+// A request right after a promotion is not refused by what the candidate said in the race: it streamed from the old leader then.
+func TestRequestRightAfterPromotion(t *testing.T) {
+	const text = `
+me a
+local primary tl 2 lsn 0/90
+lease held
+fence armed
+leader a session s1
+member a primary running session s1
+member b replica running
+peer b standby tl 1 lsn 0/90 asked -0.5s
+busy store`
+	s := situation(t, text, nil)
+	c := s.View.Store.Cluster
+	c.Failover = &dcs.Failover{Leader: "a", Candidate: "b", Version: 60}
+	for i := range c.Members {
+		c.Members[i].Data.Tanist = "0.1.0"
+	}
+	s.View = ha.Fold(s.Now, s.View, ha.Loaded{ID: 9, Sent: s.Now, Cluster: c})
+	decides(t, s, "leader.request-poll: a switchover is asked for: asking the candidates")
+}

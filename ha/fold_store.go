@@ -59,6 +59,9 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 		return
 	}
 	s := &v.Store
+	if f := e.Cluster.Failover; f != nil && (s.Cluster.Failover == nil || s.Cluster.Failover.Version != f.Version) {
+		v.RequestSeen = now
+	}
 	s.Known, s.Cluster, s.Sent, s.At = true, e.Cluster, e.Sent, now
 	s.Seen = max(s.Seen, e.Cluster.Version)
 	if e.Settings != nil {

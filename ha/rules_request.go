@@ -1,7 +1,9 @@
 package ha
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
@@ -76,29 +78,52 @@ func leaderRequestPoll(now time.Time, v *View) Verdict {
 		switch {
 		case p.Asking != 0:
 			waiting = m.Name
-		case now.Sub(p.At) >= requestAge || p.At.IsZero():
-			ask = append(ask, PollPeer{m})
+		case now.Sub(p.At) >= requestAge || p.At.IsZero(), p.AskedAt.Before(v.RequestSeen) && v.unfit(now, f, m.Name) != "":
+			ask = append(ask, PollPeer{m}) // what it said before the request, as in the race that made us leader, does not refuse it
 		}
 	}
 	switch {
 	case len(ask) > 0:
 		return act("a switchover is asked for: asking the candidates", ask...)
-	case waiting != "" && v.goodCandidate(now, f) == "":
-		return rest("a switchover is asked for: waiting for %s to answer", waiting)
+	case waiting != "":
+		if good, _ := v.goodCandidate(now, f); good == "" {
+			return rest("a switchover is asked for: waiting for %s to answer", waiting)
+		}
 	}
 	return pass("the candidates have answered")
 }
 
-// goodCandidate is a candidate that answered as a standby on our timeline and is not too far behind.
-func (v *View) goodCandidate(now time.Time, f *dcs.Failover) string {
-	self, _ := v.Local.position()
+// goodCandidate is a candidate that answered as a standby on our timeline and is not too far behind; "": none is, and why.
+func (v *View) goodCandidate(now time.Time, f *dcs.Failover) (name, why string) {
+	var all []string
 	for _, m := range v.candidates(f.Candidate) {
-		p := v.Peers[m.Name]
-		lag := int64(self.LSN) - int64(p.Answer.Position.LSN)
-		if p.Answer.Reachable && p.Answer.InRecovery && now.Sub(p.At) < requestAge && !p.Answer.WatchdogFailed &&
-			sameTimeline(p.Answer.Position.Timeline, self.Timeline) && (lag <= v.Settings.MaximumLagOnFailover || f.Leader == "") {
-			return m.Name
+		bad := v.unfit(now, f, m.Name)
+		if bad == "" {
+			return m.Name, ""
 		}
+		all = append(all, m.Name+" "+bad)
+	}
+	return "", strings.Join(all, ", ")
+}
+
+// unfit says why a member cannot take over now; "": it can.
+func (v *View) unfit(now time.Time, f *dcs.Failover, name string) string {
+	self, _ := v.Local.position()
+	p := v.Peers[name]
+	lag := int64(self.LSN) - int64(p.Answer.Position.LSN)
+	switch {
+	case !p.Answer.Reachable:
+		return "does not answer: " + p.Answer.Problem
+	case now.Sub(p.At) >= requestAge:
+		return "has not answered lately"
+	case !p.Answer.InRecovery:
+		return "is no standby"
+	case p.Answer.WatchdogFailed:
+		return "has no watchdog, which is required"
+	case !sameTimeline(p.Answer.Position.Timeline, self.Timeline):
+		return fmt.Sprintf("is on timeline %d, not on %d", p.Answer.Position.Timeline, self.Timeline)
+	case lag > v.Settings.MaximumLagOnFailover && f.Leader != "":
+		return fmt.Sprintf("is %d bytes behind", lag)
 	}
 	return ""
 }
@@ -110,16 +135,18 @@ func sameTimeline(a, b postgres.Timeline) bool { return a == b || a == 0 || b ==
 // leaderRequest stops the server to hand over, if a candidate answered well; else the request is cleared.
 func leaderRequest(now time.Time, v *View) Verdict {
 	f := v.Store.Cluster.Failover
-	switch {
-	case !requestDue(now, f) || v.Store.Urgent || !v.primary():
+	if !requestDue(now, f) || v.Store.Urgent || !v.primary() {
 		return pass("no switchover is to be done")
-	case v.goodCandidate(now, f) != "":
-		return act("switchover: demote, to hand over to "+v.goodCandidate(now, f),
+	}
+	good, why := v.goodCandidate(now, f)
+	switch {
+	case good != "":
+		return act("switchover: demote, to hand over to "+good,
 			RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopFast, Checkpoint: true}, Why: WhySwitchover})
 	case !v.free(LaneStore) || v.writeRests(now):
 		return rest("no candidate answers well; the store is busy")
 	}
-	return act("no good candidate answers: the request is cleared", ClearFailover{f.Version, "no good candidates"})
+	return act("no good candidate answers: the request is cleared: "+why, ClearFailover{f.Version, "no good candidates: " + why})
 }
 
 // leaderSystemID writes /initialize where it is missing, before anybody can write here: else an empty node could found another cluster.

@@ -27,8 +27,9 @@ type View struct {
 	Handover        *Handover   // a stop that hands the leader key over; nil: none
 	FailedRequest   dcs.Version // of /failover: it could not be done
 	FailedWhy       string
-	ConfigRaw       []byte // the dynamic configuration in force; nil: none known
-	PromoteFailures int    // under the present lease
+	RequestSeen     time.Time // when the present /failover was read first
+	ConfigRaw       []byte    // the dynamic configuration in force; nil: none known
+	PromoteFailures int       // under the present lease
 	Vacancy         Vacancy
 	Peers           map[string]PeerView
 	Fence           FenceView
