@@ -19,8 +19,8 @@ type (
 	Hinted struct{ Hint dcs.Hint }
 	// Exited says that a postmaster has ended.
 	Exited struct{ Exit postgres.Exit }
-	// FenceLost says that the guard has died or does not answer.
-	FenceLost struct{ Cause string }
+	// FenceLost says that the guard has died, does not answer, or has fired.
+	FenceLost struct{ Loss FenceLoss }
 	// ShutdownAsked says that the agent shall end.
 	ShutdownAsked struct{}
 	// SettingsChanged brings settings that were read again from the local file.

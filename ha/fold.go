@@ -81,7 +81,7 @@ func foldRest(now time.Time, v *View, e Event) {
 			v.Fence.Failed, v.Fence.Problem = now, e.Fault.Text
 		}
 	case FenceLost:
-		v.Fence.Armed, v.Fence.Lost = false, e.Cause
+		v.Fence.Armed, v.Fence.Lost = false, e.Loss.Cause
 	case ShutdownAsked:
 		if v.Shutdown.IsZero() {
 			v.Shutdown = now

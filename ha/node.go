@@ -127,8 +127,8 @@ func (n *Node) loop(ctx, root context.Context) error {
 			e = Exited{x}
 		case h := <-hints:
 			e = Hinted{h}
-		case cause := <-lost:
-			e = FenceLost{cause}
+		case loss := <-lost:
+			e = FenceLost{loss}
 		case <-done:
 			done, e = nil, ShutdownAsked{}
 			if t := n.cfg.ShutdownTimeout; t > 0 {

@@ -82,17 +82,24 @@ type PeerAnswer struct {
 	Age            time.Duration `json:",omitempty"` // of the observation that the answer rests on
 }
 
-// Fence is the guard of safety.md section 5: it ends the server at a set time, whatever happens to the agent.
+// Fence ends the server at a set time, whatever happens to the agent (safety section 5). ha/guard implements it by a process of its own.
 type Fence interface {
-	// Arm tells the fence: this postmaster may be writable until b.Kill. It returns when the fence has acknowledged.
-	// The deadlines of an armed fence only ever grow.
-	Arm(ctx context.Context, b FenceOrder) error
-	// Disarm tells it that the server is down, or in recovery with no promotion asked.
+	// Arm tells the fence: this postmaster may be writable until o.Kill. It returns when the fence has acknowledged. The deadlines of an
+	// armed fence only ever grow; an order for a postmaster that another agent's fence guards takes that fence over. Once the fence has
+	// fired, every order for the same postmaster is refused.
+	Arm(ctx context.Context, o FenceOrder) error
+	// Disarm tells it that the server is proven down, or in recovery with no promotion asked of it (safety 5.5).
 	Disarm(ctx context.Context) error
-	// Lost tells that the fence has died or does not answer.
-	Lost() <-chan string
-	// Describe says what the fence is, for status: "unfenced", "guard".
+	// Lost tells that the fence is gone: it has died, does not answer, or has fired.
+	Lost() <-chan FenceLoss
+	// Describe says what the fence is, for status: "unfenced", "guard 4711", "guard 4711, not locked in memory".
 	Describe() string
+}
+
+// FenceLoss is the end of a fence.
+type FenceLoss struct {
+	Cause string
+	Fired bool // it has ended the server, because its time had come
 }
 
 // FenceOrder is what a fence is told.

@@ -13,7 +13,7 @@ func (Unfenced) Arm(context.Context, FenceOrder) error { return nil }
 func (Unfenced) Disarm(context.Context) error { return nil }
 
 // Lost never tells anything.
-func (Unfenced) Lost() <-chan string { return nil }
+func (Unfenced) Lost() <-chan FenceLoss { return nil }
 
 // Describe says "unfenced".
 func (Unfenced) Describe() string { return "unfenced" }
