@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tanist-ha/tanist/internal/testcluster"
@@ -14,11 +15,12 @@ type scene struct {
 	c      *testcluster.Cluster
 	w      *workload
 	leader *testcluster.Node
+	hit    *testcluster.Node // the node that the fault meets
 	other  *testcluster.Node // the standby that a switchover names
 	ttl    time.Duration
 
 	fault time.Duration // when the fault began
-	back  time.Duration // when the store came back, in the cases in which it was away
+	back  time.Duration // when the store, or the leader's agent, came back, in the cases in which it was away
 }
 
 // begin marks the moment of the fault.
@@ -40,6 +42,7 @@ type trial struct {
 	low         bool // the lowest timeouts
 	proxy       bool // also through HAProxy
 	inside      bool // with a client on the leader's own host
+	agentGone   bool // the leader's agent goes, its server stays
 	goals       goals
 	patroni     string // what Patroni 4.1.4 needs on a machine of two cores
 	act         func(ctx context.Context, s *scene) error
@@ -49,7 +52,7 @@ type trial struct {
 const noOutage = 250 * time.Millisecond
 
 func trials() []trial {
-	return []trial{
+	return slices.Concat([]trial{
 		{name: "switchover", title: "planned switchover", n: 10, act: switchover, patroni: "2.4 s",
 			goals: goals{median: 400 * time.Millisecond, lossless: true}},
 		{name: "stop", title: "leader's agent stopped in order", n: 10, act: orderlyStop, patroni: "2.4 s",
@@ -66,11 +69,12 @@ func trials() []trial {
 			goals: goals{most: noOutage, lossless: true}},
 		{name: "dcs-30s", title: "store away for 30 s", n: 5, act: storeAway(30 * time.Second), patroni: "14 to 28 s",
 			goals: goals{lossless: true, returns: 2 * time.Second, fenced: true}},
+	}, agentTrials(false), []trial{
 		{name: "host-killed-low", title: "leader's host killed, ttl 5", n: 5, low: true, act: killHost, patroni: "20 s",
 			goals: goals{median: 6 * time.Second}},
 		{name: "host-cut-low", title: "leader's host cut off, ttl 5", n: 5, low: true, inside: true, act: cutHost, patroni: "20 s",
 			goals: goals{median: 6 * time.Second}},
-	}
+	}, agentTrials(true))
 }
 
 func switchover(ctx context.Context, s *scene) error {

@@ -3,7 +3,7 @@
 // Command failover measures what clients see on bad days: a cluster of three nodes with real PostgreSQL and etcd, clients
 // that write numbered rows all the time, and one fault after the other.
 //
-//	go run ./bench/failover [-case switchover,stop] [-n 3] [-json rows.jsonl] [-list]
+//	go run ./bench/failover [-case switchover,stop] [-n 3] [-json rows.jsonl] [-list] [-sabotage no-guard]
 //
 // Per server one held and one fresh connection commit a row every 20 ms; one more client that knows all hosts commits
 // every 2 ms; GET /primary of each node is asked every 20 ms. It prints, per case, median, minimum and maximum of the
@@ -15,6 +15,10 @@
 // The exit code is 1 when a safety goal was missed: an acknowledged row lost where none may be, two servers that
 // acknowledged, a commit after the authority had ended, a cluster that did not heal. A goal of speed that was missed is
 // printed as MISSED.
+//
+// With -sabotage no-guard the agents run unfenced, and only the cases are run in which the leader's agent goes and its
+// server stays: the benchmark must see two servers that acknowledge and rows that are lost, and then fails with exit code
+// 1. Exit code 3 means that it saw nothing, and is worth nothing.
 //
 // As root each node has a network namespace of its own, and everything runs as user postgres. Without root the cases that
 // cut a host off are left out.
@@ -31,6 +35,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/tanist-ha/tanist/internal/testcluster"
 )
@@ -54,6 +59,8 @@ type options struct {
 	keep    bool
 	pgBin   string
 	verbose bool
+	// sabotage takes a part of what protects the cluster away: the benchmark must see it.
+	sabotage string
 }
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) (code int, err error) {
@@ -66,16 +73,20 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (code int, e
 	flags.BoolVar(&o.keep, "keep", false, "leave the cluster's folder with its logs behind")
 	flags.StringVar(&o.pgBin, "pg-bin", "", "folder of PostgreSQL's programs (default: version 15, else the newest)")
 	flags.BoolVar(&o.verbose, "v", false, "print the agents' logs when a repetition fails")
+	flags.StringVar(&o.sabotage, "sabotage", "", "no-guard: run the agents unfenced, to see that the benchmark sees it")
 	if err := flags.Parse(args); err != nil {
 		return 2, nil
 	}
-	chosen, err := choose(o.cases)
+	if o.sabotage != "" && o.sabotage != noGuard {
+		return 2, fmt.Errorf("there is no sabotage %q (hint: no-guard)", o.sabotage)
+	}
+	chosen, err := choose(o.cases, o.sabotage)
 	if err != nil {
 		return 2, err
 	}
 	if o.list {
 		for _, t := range chosen {
-			fmt.Fprintf(out, "%-16s %s\n", t.name, t.title)
+			fmt.Fprintf(out, "%-28s %s\n", t.name, t.title)
 		}
 		return 0, nil
 	}
@@ -90,15 +101,37 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (code int, e
 	}
 	verdicts, err := measureAll(ctx, o, chosen, rows, errOut)
 	safe := printVerdicts(out, verdicts)
+	if o.sabotage != "" && !sawSabotage(out, verdicts) {
+		return 3, err
+	}
 	if err != nil || !safe {
 		return 1, err
 	}
 	return 0, nil
 }
 
+// noGuard runs the agents without their guard.
+const noGuard = "no-guard"
+
+// sawSabotage says whether the sabotage did what it has to do, and the benchmark saw it.
+func sawSabotage(out io.Writer, verdicts []verdict) bool {
+	var lost int
+	var two time.Duration
+	for _, v := range verdicts {
+		lost += v.lost
+		two += v.two
+	}
+	saw := lost > 0 && two > 0
+	fmt.Fprintf(out, "sabotage: two servers acknowledged for %s, %d acknowledged rows lost; seen: %v\n", show(two), lost, saw)
+	return saw
+}
+
 // choose picks the cases by name, in the order of the list.
-func choose(names string) ([]trial, error) {
+func choose(names, sabotage string) ([]trial, error) {
 	all := trials()
+	if sabotage != "" {
+		all = slices.DeleteFunc(all, func(t trial) bool { return !t.agentGone })
+	}
 	if os.Getuid() != 0 {
 		all = slices.DeleteFunc(all, func(t trial) bool { return t.inside })
 	}
@@ -132,7 +165,11 @@ func measureAll(ctx context.Context, o options, chosen []trial, rows, errOut io.
 	if os.Getuid() == 0 {
 		layout = testcluster.Namespaces
 	}
-	c, err := testcluster.New(ctx, testcluster.Options{Programs: programs, PGBin: o.pgBin, Layout: layout, Scope: "bench", Keep: o.keep})
+	how := testcluster.Options{Programs: programs, PGBin: o.pgBin, Layout: layout, Scope: "bench", Keep: o.keep}
+	if o.sabotage == noGuard {
+		how.AgentArgs = []string{"--unfenced"}
+	}
+	c, err := testcluster.New(ctx, how)
 	if err != nil {
 		return nil, err
 	}

@@ -72,12 +72,7 @@ func longest(spans []span) time.Duration {
 // activity lists when a server was certainly acknowledging: from an answer that was received to a later commit that had
 // not been sent yet, without a silence of a second between.
 func activity(acks []ack, server int) []span {
-	var own []ack
-	for _, a := range acks {
-		if a.Server == server {
-			own = append(own, a)
-		}
-	}
+	own := of(acks, server)
 	slices.SortFunc(own, func(a, b ack) int { return cmp.Compare(a.Got, b.Got) })
 	var spans []span
 	for _, a := range own {
@@ -122,13 +117,7 @@ func falseHealth(checks []health, acks []ack, servers int, end time.Duration) ti
 
 // silences of one server, from the start to the end.
 func silences(acks []ack, server int, end time.Duration) []span {
-	var own []ack
-	for _, a := range acks {
-		if a.Server == server {
-			own = append(own, a)
-		}
-	}
-	return outages(own, 0, end, noise)
+	return outages(of(acks, server), 0, end, noise)
 }
 
 // upSpans lists the stretches between consecutive answers that are both 200.

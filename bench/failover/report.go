@@ -41,6 +41,7 @@ func judge(t trial, results []result) verdict {
 			v.broken = append(v.broken, fmt.Sprintf("repetition %d: %s", r.Repetition, r.Failed))
 		}
 	}
+	v.lastOld(results)
 	v.outage, v.lying = summarize(outages), summarize(lying)
 	v.speed(t, results, returns)
 	v.safety(t, results)
@@ -88,6 +89,20 @@ func (v *verdict) proxyRemark(results []result) {
 	if len(all) > 0 {
 		s := summarize(all)
 		v.remarks = append(v.remarks, fmt.Sprintf("longest silence through HAProxy: %s (max %s)", show(s.Median), show(s.Max)))
+	}
+}
+
+// lastOld tells how long the server went on whose agent had gone.
+func (v *verdict) lastOld(results []result) {
+	var all []time.Duration
+	for _, r := range results {
+		if r.LastOld != nil {
+			all = append(all, duration(*r.LastOld))
+		}
+	}
+	if len(all) > 0 {
+		s := summarize(all)
+		v.remarks = append(v.remarks, fmt.Sprintf("last commit on the server whose agent had gone: %s after that (max %s)", show(s.Median), show(s.Max)))
 	}
 }
 

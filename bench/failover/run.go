@@ -28,6 +28,7 @@ type result struct {
 	LastInside  *float64       `json:"last_inside_s,omitempty"`        // last commit inside the host that was cut off, after the cut
 	Return      *float64       `json:"return_s,omitempty"`             // first commit after the store was back
 	LastBefore  *float64       `json:"last_before_return_s,omitempty"` // last commit before that, after it went away
+	LastOld     *float64       `json:"last_old_s,omitempty"`           // last commit on the server whose agent had gone, after that
 	Took        float64        `json:"repetition_s"`
 	Errors      map[string]int `json:"client_errors,omitempty"`
 	Failed      string         `json:"failed,omitempty"` // the cluster did not heal, or a step failed
@@ -81,14 +82,14 @@ func (b *bench) repeat(ctx context.Context, t trial, i int) (result, error) {
 	if err != nil {
 		return r, err
 	}
-	hit := slices.Index(b.c.Nodes, s.leader)
+	s.hit = s.leader
 	err = t.act(ctx, s)
 	end := s.w.since()
 	s.w.finish()
 	if err != nil {
 		r.Failed = err.Error()
 	}
-	b.measure(&r, t, s, hit, end)
+	b.measure(&r, t, s, end)
 	if err := b.compare(ctx, &r, s); err != nil && r.Failed == "" {
 		r.Failed = err.Error()
 	}
@@ -174,7 +175,7 @@ func (b *bench) configure(ctx context.Context, low bool) error {
 }
 
 // measure fills in what the clients saw.
-func (b *bench) measure(r *result, t trial, s *scene, hit int, end time.Duration) {
+func (b *bench) measure(r *result, t trial, s *scene, end time.Duration) {
 	w := s.w
 	gaps := outages(w.acks, s.fault, end, noise)
 	if len(gaps) == 0 { // below the noise: still a figure
@@ -200,7 +201,9 @@ func (b *bench) measure(r *result, t trial, s *scene, hit int, end time.Duration
 			r.LastInside = seconds(0)
 		}
 	}
-	if s.back > 0 {
+	if t.agentGone {
+		r.LastOld = seconds(max(0, lastBefore(of(w.acks, slices.Index(b.c.Nodes, s.hit)), s.back)-s.fault))
+	} else if s.back > 0 {
 		r.LastBefore = seconds(max(0, lastBefore(w.acks, s.back)-s.fault))
 		if first, ok := firstAfter(w.acks, s.back); ok {
 			r.Return = seconds(first - s.back)
@@ -240,6 +243,17 @@ func lastBefore(acks []ack, at time.Duration) time.Duration {
 		}
 	}
 	return last
+}
+
+// of lists what one server acknowledged.
+func of(acks []ack, server int) []ack {
+	var own []ack
+	for _, a := range acks {
+		if a.Server == server {
+			own = append(own, a)
+		}
+	}
+	return own
 }
 
 // firstAfter is when the first commit that was sent after a moment was answered.

@@ -31,8 +31,8 @@ type agent struct {
 	stop   func(cause error) // begins the orderly end
 	output io.Closer         // log file, nil if there is none
 
-	recordFile string // of the flight record; "": none
-	record     *flight.Recorder
+	how    options
+	record *flight.Recorder
 
 	store    *storeParts
 	postgres *instance.Instance
@@ -42,8 +42,14 @@ type agent struct {
 	work     sync.WaitGroup
 }
 
-// runAgent runs until a signal or an error ends it. It returns nil after an orderly end. record names the file of the flight record; "": none.
-func runAgent(ctx context.Context, from config.Options, record string, stderr io.Writer) error {
+// options are those of the command line.
+type options struct {
+	record   string // file of the flight record; "": none
+	unfenced bool   // run without a guard
+}
+
+// runAgent runs until a signal or an error ends it. It returns nil after an orderly end.
+func runAgent(ctx context.Context, from config.Options, how options, stderr io.Writer) error {
 	cfg, warnings, err := config.Load(from)
 	if cfg != nil {
 		more, lacks := cfg.Validate(config.Checks{Programs: true, Files: true})
@@ -59,7 +65,7 @@ func runAgent(ctx context.Context, from config.Options, record string, stderr io
 	defer release()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	a := &agent{cfg: cfg, live: newLiveConfig(from, cfg), stop: stop, recordFile: record}
+	a := &agent{cfg: cfg, live: newLiveConfig(from, cfg), stop: stop, how: how}
 	if a.log, a.level, a.output, err = newLogger(cfg.Log, stderr); err != nil {
 		return err
 	}
@@ -135,11 +141,11 @@ func (a *agent) assemble(ctx context.Context) error {
 
 // openRecord begins the flight record, if one is asked for.
 func (a *agent) openRecord() (ha.Recorder, error) {
-	if a.recordFile == "" {
+	if a.how.record == "" {
 		return nil, nil
 	}
 	var err error
-	a.record, err = flight.Open(flight.Options{File: a.recordFile, Logger: a.log})
+	a.record, err = flight.Open(flight.Options{File: a.how.record, Logger: a.log})
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 // rootCommand is the command line. environ is the environment that configuration is taken from.
 func rootCommand(out, errOut io.Writer, environ []string) *cobra.Command {
 	var validate, ignorePorts bool
-	var record string
+	var how options
 	root := &cobra.Command{
 		Use:   "tanist [FILE]",
 		Short: "Keep a PostgreSQL server in its cluster",
@@ -31,7 +31,7 @@ func rootCommand(out, errOut io.Writer, environ []string) *cobra.Command {
 			if validate {
 				return validateConfig(cmd.ErrOrStderr(), from, !ignorePorts)
 			}
-			return runAgent(cmd.Context(), from, record, cmd.ErrOrStderr())
+			return runAgent(cmd.Context(), from, how, cmd.ErrOrStderr())
 		},
 	}
 	root.SetOut(out)
@@ -39,7 +39,8 @@ func rootCommand(out, errOut io.Writer, environ []string) *cobra.Command {
 	root.SetVersionTemplate("tanist {{.Version}}\n")
 	root.Flags().BoolVar(&validate, "validate-config", false, "check the configuration and exit")
 	root.Flags().BoolVarP(&ignorePorts, "ignore-listen-port", "i", false, "with --validate-config: do not mind ports that are in use")
-	root.Flags().StringVar(&record, "flight-record", "", "append what the agent is told and decides to this file, as JSON lines")
+	root.Flags().BoolVar(&how.unfenced, "unfenced", false, "run without the guard process: if the agent dies or hangs, its server stays writable")
+	root.Flags().StringVar(&how.record, "flight-record", "", "append what the agent is told and decides to this file, as JSON lines")
 	root.AddCommand(versionCommand(), demoCommand())
 	return root
 }

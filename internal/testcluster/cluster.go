@@ -37,8 +37,10 @@ type Options struct {
 	// Dynamic is added to bootstrap.dcs of BaseConfig.
 	Dynamic map[string]any
 	Env     []string // added to the agents' environment
-	Logf    func(format string, args ...any)
-	Keep    bool // leave the folder behind, for a look
+	// AgentArgs are options of the agents' command line.
+	AgentArgs []string
+	Logf      func(format string, args ...any)
+	Keep      bool // leave the folder behind, for a look
 }
 
 // Cluster is a set of hosts, an etcd, and the network between them.

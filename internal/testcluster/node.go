@@ -87,7 +87,7 @@ func (n *Node) Start() error {
 		return fmt.Errorf("start %s: its agent runs already", n.Name)
 	}
 	o := n.c.base
-	o.args = []string{n.c.Programs.Tanist(), n.ConfigFile}
+	o.args = append([]string{n.c.Programs.Tanist(), n.ConfigFile}, n.c.AgentArgs...)
 	o.dir, o.logFile, o.ns = n.Dir, n.LogFile, n.hostNetwork()
 	o.env = append(append([]string{}, o.env...), n.marker())
 	agent, err := start(o)
