@@ -185,6 +185,9 @@ func foldTaskDone(now time.Time, v *View, e TaskDone) {
 		v.Local.WasPrimary, v.Local.Cloned = false, e.Fault == nil
 	case postgres.TaskWipe:
 		v.Rejoin.Restarts = 0
+		if e.Fault == nil {
+			v.Local.StartFailures, v.Local.StartProblem = 0, "" // they were those of the old data
+		}
 		v.Rejoin.Rewinds, v.Rejoin.Problem, v.Initialize.Founded, v.Initialize.Opened = 0, "", false, false
 	}
 }

@@ -3,6 +3,7 @@ package ha
 import (
 	"cmp"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
@@ -192,13 +193,23 @@ func followRewind(now time.Time, v *View) Verdict {
 // followWipe empties a diverged data directory where the configuration allows that; a new clone follows.
 func followWipe(now time.Time, v *View) Verdict {
 	d, yes := v.diverged()
-	if !yes && (v.Rejoin.Restarts < 3 || v.running()) {
+	if !yes && (v.running() || (v.Rejoin.Restarts < 3 && !v.strayHistory(d))) {
 		return pass("our log is a part of the leader's")
 	}
 	if _, clone := v.canRepair(d); !clone {
 		return pass("the configuration does not allow to remove the data directory: " + d.Reason)
 	}
-	return act("reinitializing due to diverged timelines: "+d.Reason, RunTask{Task: postgres.Task{Kind: postgres.TaskWipe}, Why: WhyRejoin})
+	why := d.Reason
+	if !yes && v.strayHistory(d) {
+		why = v.Local.StartProblem
+	}
+	return act("reinitializing due to diverged timelines: "+why, RunTask{Task: postgres.Task{Kind: postgres.TaskWipe}, Why: WhyRejoin})
+}
+
+// strayHistory says whether the server cannot start although its log is a part of the leader's: the history file of a timeline that was
+// left lies in its pg_wal or its archive, and PostgreSQL takes the newest timeline that it finds.
+func (v *View) strayHistory(d postgres.Verdict) bool {
+	return d.Divergence == postgres.DivergenceNone && v.Local.StartFailures >= 3 && strings.Contains(v.Local.StartProblem, "is not a child of this server's history")
 }
 
 // followStart starts the server as a standby of its upstream.

@@ -277,6 +277,7 @@ func (i *Instance) explainLog(log *serverLog) string {
 		{"could not map anonymous shared memory", "shared_buffers needs more memory than this machine has"},
 		{"No space left on device", "the disk is full"},
 		{"is already in use", "another server uses this data directory"},
+		{"is not a child of this server's history", "pg_wal or the archive holds the history file of a timeline that was left; this member has to be cloned anew"},
 		{"incorrect data in configuration", "a setting is wrong; see the server's log"},
 		{"unrecognized configuration parameter", "a setting is unknown to this version of PostgreSQL"},
 	}
