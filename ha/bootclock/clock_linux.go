@@ -33,6 +33,10 @@ func (c *Clock) Now() time.Time {
 	return c.wall.Add(boot - c.boot)
 }
 
+// Boottime converts t, a time of this clock (as Now returns it), to CLOCK_BOOTTIME: the time since the machine was booted. It means the
+// same to every process of this boot, so a deadline can be told to another one.
+func (c *Clock) Boottime(t time.Time) time.Duration { return c.boot + t.Sub(c.wall) }
+
 // At sends once on fired when Now has reached t; at once if it has already. stop releases the timer and may be called at
 // any time, also more than once; after it, fired may still hold a signal that came before.
 func (c *Clock) At(t time.Time) (fired <-chan struct{}, stop func()) {
@@ -41,7 +45,7 @@ func (c *Clock) At(t time.Time) (fired <-chan struct{}, stop func()) {
 		out <- struct{}{}
 		return out, func() {}
 	}
-	timer, err := openTimer(c.boot + t.Sub(c.wall))
+	timer, err := openTimer(c.Boottime(t))
 	if err != nil {
 		return c.fallback(t, out)
 	}

@@ -98,6 +98,25 @@ func TestStoppedTimerDoesNotFire(t *testing.T) {
 	}
 }
 
+func TestBoottimeIsTheKernelsTime(t *testing.T) {
+	c := newClock(t)
+	before, err := boottime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := c.Now()
+	after, err := boottime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Boottime(now); got < before || got > after {
+		t.Errorf("Boottime(Now()) = %v, want it between %v and %v", got, before, after)
+	}
+	if got := c.Boottime(now.Add(time.Hour)) - c.Boottime(now); got != time.Hour {
+		t.Errorf("two times an hour apart are %v apart", got)
+	}
+}
+
 func TestManyTimersReleaseTheirFiles(t *testing.T) {
 	c := newClock(t)
 	before := openFiles(t)
