@@ -32,7 +32,7 @@ func (i *Instance) bootstrap(ctx context.Context, phase func(postgres.Phase)) (p
 		return out, err
 	}
 	s, _ := i.currentSettings()
-	if _, err := i.launch(ctx, kills, i.serverArguments(s, nil, false), phase); err != nil {
+	if _, err := i.launch(ctx, launch{args: i.serverArguments(s, nil, false), kills: kills}, phase); err != nil {
 		return out, err
 	}
 	if err := i.populate(ctx); err != nil {

@@ -54,6 +54,9 @@ type Config struct {
 	Settings  postgres.Settings  // in force until the first Configure
 	// Now is the clock that postgres.Task.By is told in; time.Now unless set.
 	Now func() time.Time
+	// Launcher guards starts that make the server writable at once (postgres.Task.AsPrimary); nil: there is no guard. Other
+	// servers become writable by a promotion, or by TaskOpen, before which the guard is told of them.
+	Launcher Launcher
 }
 
 // Credentials name a role and how it logs in.

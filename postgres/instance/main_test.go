@@ -19,6 +19,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == shimMark {
+		os.Exit(shim(os.Args[2:]))
+	}
 	pgtest.Guard(m, func(m *testing.M) { goleak.VerifyTestMain(m) })
 }
 

@@ -46,7 +46,11 @@ func (i *Instance) start(ctx context.Context, t postgres.Task, phase func(postgr
 	}
 	s, _ := i.currentSettings()
 	i.closed.Store(i.accessIsClosed())
-	r, err := i.launch(ctx, kills, i.serverArguments(s, control, !t.AsPrimary), phase)
+	l := launch{args: i.serverArguments(s, control, !t.AsPrimary), kills: kills}
+	if t.AsPrimary {
+		l.launcher = i.cfg.Launcher
+	}
+	r, err := i.launch(ctx, l, phase)
 	if err != nil {
 		return err
 	}
@@ -186,9 +190,16 @@ func sharedMemory(c *postgres.Control) map[string]int {
 	}
 }
 
-// launch starts the postmaster and returns when it lets clients in. If ctx ends before, or Kill was called since its
-// count was kills, the server is ended.
-func (i *Instance) launch(ctx context.Context, kills uint64, args []string, phase func(postgres.Phase)) (*run, error) {
+// launch describes one start of the postmaster.
+type launch struct {
+	args     []string
+	kills    uint64   // how often Kill had been called when the start began
+	launcher Launcher // nil: the server is started without a guard
+}
+
+// launch starts the postmaster and returns when it lets clients in. If ctx ends before, or Kill was called since the start
+// began, the server is ended.
+func (i *Instance) launch(ctx context.Context, l launch, phase func(postgres.Phase)) (*run, error) {
 	if err := os.Remove(i.pidFilePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err // the sweep has proved that nobody is behind it
 	}
@@ -197,11 +208,11 @@ func (i *Instance) launch(ctx context.Context, kills uint64, args []string, phas
 		return nil, err
 	}
 	defer log.close()
-	r, err := i.spawn(args, log.file)
+	r, err := i.spawn(ctx, l, log.file)
 	if err != nil {
 		return nil, err
 	}
-	if i.kills.Load() != kills {
+	if i.kills.Load() != l.kills {
 		return nil, errors.Join(errors.New("the server was killed while it was being started"), i.abandon(r))
 	}
 	phase(postgres.Phase{Name: postgres.PhaseStarting})
@@ -224,20 +235,40 @@ func (i *Instance) launch(ctx context.Context, kills uint64, args []string, phas
 	}
 }
 
-// spawn starts the postmaster in its own session, so that it outlives the agent.
-func (i *Instance) spawn(args []string, log *os.File) (*run, error) {
+// spawn starts the postmaster in its own session, so that it outlives the agent. With a launcher, the process becomes
+// PostgreSQL only when the guard holds it.
+func (i *Instance) spawn(ctx context.Context, l launch, log *os.File) (*run, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
 	}
 	defer null.Close()
-	path := i.program(progPostgres)
+	g, err := newGate(l.launcher)
+	if err != nil {
+		return nil, err
+	}
+	defer g.close()
+	r, err := i.fork(l, g, null, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.open(ctx, i, l.kills, r); err != nil {
+		return nil, err
+	}
+	i.log.Info("started postmaster", "pid", r.id.PID)
+	return r, nil
+}
+
+// fork makes the process and watches it.
+func (i *Instance) fork(l launch, g *gate, null, log *os.File) (*run, error) {
+	program := i.program(progPostgres)
+	path, args := g.command(append([]string{program}, l.args...))
 	i.adoptMu.Lock() // nobody adopts it before we watch it as its parent
 	defer i.adoptMu.Unlock()
-	child, err := os.StartProcess(path, append([]string{path}, args...), &os.ProcAttr{
+	child, err := os.StartProcess(path, args, &os.ProcAttr{
 		Dir:   i.cfg.DataDir,
 		Env:   environment("PG_GRANDPARENT_PID=" + itoa(os.Getpid())),
-		Files: []*os.File{null, log, log},
+		Files: g.files(null, log, log),
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
@@ -249,7 +280,6 @@ func (i *Instance) spawn(args []string, log *os.File) (*run, error) {
 		state, _ := child.Wait()
 		return nil, fmt.Errorf("the server ended at once (%v)", state)
 	}
-	i.log.Info("started postmaster", "pid", child.Pid)
 	return i.watch(h, child), nil
 }
 

@@ -41,7 +41,8 @@ func (i *Instance) sweep(ctx context.Context, last *pidFile) error {
 	}
 }
 
-// orphans lists the PostgreSQL server processes whose working directory is our data directory.
+// orphans lists the PostgreSQL server processes whose working directory is our data directory, and those that a dead agent
+// had let go to become one.
 func (i *Instance) orphans() []int {
 	pids, err := processes()
 	if err != nil {
@@ -49,7 +50,7 @@ func (i *Instance) orphans() []int {
 	}
 	dir, name := i.realDataDir(), i.programName(progPostgres)
 	return slices.DeleteFunc(pids, func(pid int) bool {
-		return workingDir(pid) != dir || filepath.Base(executable(pid)) != name
+		return workingDir(pid) != dir || filepath.Base(executable(pid)) != name && !i.held(pid)
 	})
 }
 
@@ -60,7 +61,7 @@ func (i *Instance) killOrphan(pid int) {
 		return
 	}
 	defer h.close()
-	if i.ours(pid) {
+	if i.ours(pid) || i.held(pid) {
 		_ = h.signal(unix.SIGKILL)
 	}
 }
