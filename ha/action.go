@@ -27,6 +27,7 @@ const (
 	LaneFence
 	LaneConfigure
 	LaneSlots
+	LaneWatchdog
 	LanePeer
 	numLanes
 )
@@ -106,6 +107,12 @@ type (
 	ArmFence struct{ Order FenceOrder }
 	// DisarmFence tells it that the server is down or in recovery.
 	DisarmFence struct{}
+	// CheckWatchdog looks whether the watchdog could be armed.
+	CheckWatchdog struct{}
+	// ArmWatchdog starts the watchdog, or keeps it alive.
+	ArmWatchdog struct{ Order WatchdogOrder }
+	// DisarmWatchdog stops it.
+	DisarmWatchdog struct{}
 	// EndHandover forgets the hand-over: it is done, or (with Why) it has failed and its request is to be cleared.
 	EndHandover struct{ Why string }
 	// ForgetClaim forgets the right to found the cluster.
@@ -151,6 +158,9 @@ func (PollPeer) lane() Lane        { return LanePeer }
 func (AwaitPeer) lane() Lane       { return LanePeer }
 func (ArmFence) lane() Lane        { return LaneFence }
 func (DisarmFence) lane() Lane     { return LaneFence }
+func (CheckWatchdog) lane() Lane   { return LaneWatchdog }
+func (ArmWatchdog) lane() Lane     { return LaneWatchdog }
+func (DisarmWatchdog) lane() Lane  { return LaneWatchdog }
 func (Reply) lane() Lane           { return LaneNow }
 func (Quit) lane() Lane            { return LaneNow }
 func (EndHandover) lane() Lane     { return LaneNow }
@@ -179,6 +189,9 @@ func (a PollPeer) Name() string      { return "poll " + a.Member.Name }
 func (a AwaitPeer) Name() string     { return "await " + a.Member.Name }
 func (ArmFence) Name() string        { return "arm fence" }
 func (DisarmFence) Name() string     { return "disarm fence" }
+func (CheckWatchdog) Name() string   { return "check watchdog" }
+func (ArmWatchdog) Name() string     { return "arm watchdog" }
+func (DisarmWatchdog) Name() string  { return "disarm watchdog" }
 func (Reply) Name() string           { return "reply" }
 func (Quit) Name() string            { return "quit" }
 func (EndHandover) Name() string     { return "end hand-over" }

@@ -26,7 +26,8 @@ type Config struct {
 	Store    Store
 	Postgres Postgres
 	Peers    Peers
-	Fence    Fence // Unfenced{} says that there is none
+	Fence    Fence    // Unfenced{} says that there is none
+	Watchdog Watchdog // nil: none, whatever the settings say
 	Hooks    Hooks
 	Parse    Parse
 	Cache    Cache    // nil: none

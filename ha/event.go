@@ -128,6 +128,24 @@ type (
 		Order FenceOrder
 		Fault *Fault `json:",omitempty"`
 	}
+	// WatchdogChecked ends CheckWatchdog.
+	WatchdogChecked struct {
+		ID    uint64
+		Fault *Fault `json:",omitempty"`
+	}
+	// WatchdogArmed ends ArmWatchdog.
+	WatchdogArmed struct {
+		ID    uint64
+		Order WatchdogOrder
+		State WatchdogState
+		Fault *Fault `json:",omitempty"`
+	}
+	// WatchdogDisarmed ends DisarmWatchdog.
+	WatchdogDisarmed struct {
+		ID    uint64
+		State WatchdogState
+		Fault *Fault `json:",omitempty"`
+	}
 	// FenceDisarmed ends DisarmFence.
 	FenceDisarmed struct {
 		ID    uint64
@@ -135,27 +153,30 @@ type (
 	}
 )
 
-func (Tick) event()            {}
-func (Hinted) event()          {}
-func (Exited) event()          {}
-func (FenceLost) event()       {}
-func (ShutdownAsked) event()   {}
-func (SettingsChanged) event() {}
-func (Commanded) event()       {}
-func (CommandDropped) event()  {}
-func (Begun) event()           {}
-func (Loaded) event()          {}
-func (SessionKept) event()     {}
-func (Acquired) event()        {}
-func (Renewed) event()         {}
-func (Released) event()        {}
-func (Claimed) event()         {}
-func (Wrote) event()           {}
-func (Observed) event()        {}
-func (TaskPhase) event()       {}
-func (TaskDone) event()        {}
-func (Configured) event()      {}
-func (SlotsEnsured) event()    {}
-func (PeerAnswered) event()    {}
-func (FenceArmed) event()      {}
-func (FenceDisarmed) event()   {}
+func (Tick) event()             {}
+func (Hinted) event()           {}
+func (Exited) event()           {}
+func (FenceLost) event()        {}
+func (ShutdownAsked) event()    {}
+func (SettingsChanged) event()  {}
+func (Commanded) event()        {}
+func (CommandDropped) event()   {}
+func (Begun) event()            {}
+func (Loaded) event()           {}
+func (SessionKept) event()      {}
+func (Acquired) event()         {}
+func (Renewed) event()          {}
+func (Released) event()         {}
+func (Claimed) event()          {}
+func (Wrote) event()            {}
+func (Observed) event()         {}
+func (TaskPhase) event()        {}
+func (TaskDone) event()         {}
+func (Configured) event()       {}
+func (SlotsEnsured) event()     {}
+func (PeerAnswered) event()     {}
+func (FenceArmed) event()       {}
+func (FenceDisarmed) event()    {}
+func (WatchdogChecked) event()  {}
+func (WatchdogArmed) event()    {}
+func (WatchdogDisarmed) event() {}

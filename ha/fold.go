@@ -82,6 +82,8 @@ func foldRest(now time.Time, v *View, e Event) {
 		}
 	case FenceLost:
 		v.Fence.Armed, v.Fence.Lost = false, e.Loss.Cause
+	case WatchdogChecked, WatchdogArmed, WatchdogDisarmed:
+		foldWatchdog(now, v, e)
 	case ShutdownAsked:
 		if v.Shutdown.IsZero() {
 			v.Shutdown = now
@@ -122,6 +124,12 @@ func endOf(e Event) (id uint64, lane Lane, ends bool) {
 		return e.ID, LaneFence, true
 	case FenceDisarmed:
 		return e.ID, LaneFence, true
+	case WatchdogChecked:
+		return e.ID, LaneWatchdog, true
+	case WatchdogArmed:
+		return e.ID, LaneWatchdog, true
+	case WatchdogDisarmed:
+		return e.ID, LaneWatchdog, true
 	case PeerAnswered:
 		return e.ID, LanePeer, true
 	}
@@ -181,6 +189,8 @@ func foldBegun(now time.Time, v *View, e Begun) {
 		if a.Order.Kill.After(v.Fence.Until) {
 			v.Fence.Until = a.Order.Kill
 		}
+	case ArmWatchdog:
+		foldWatchdogAsked(v, a.Order)
 	case Observe:
 		v.Local.Stale = false
 	case Configure:

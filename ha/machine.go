@@ -101,7 +101,7 @@ func (v *View) askedJustNow() bool {
 	if !v.free(LaneStore) && v.Store.Problem == "" { // a store that is away is asked again and again: that is worth a line
 		return true
 	}
-	if !v.free(LaneObserve) || !v.free(LaneFence) {
+	if !v.free(LaneObserve) || !v.free(LaneFence) || !v.free(LaneWatchdog) {
 		return true
 	}
 	for _, p := range v.Peers {
@@ -164,7 +164,7 @@ func (v *View) deadline(now time.Time, a Action) time.Time {
 		return now.Add(pollTimeout)
 	case AwaitPeer:
 		return now.Add(awaitTimeout)
-	case ArmFence, DisarmFence:
+	case ArmFence, DisarmFence, ArmWatchdog, DisarmWatchdog, CheckWatchdog:
 		return now.Add(fenceTimeout)
 	case EnsureSlots:
 		return now.Add(slotsTimeout)

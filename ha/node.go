@@ -75,7 +75,11 @@ func NewNode(cfg Config) (*Node, error) {
 
 // self is what never changes about the node.
 func (c *Config) self() Self {
-	return Self{Name: c.Name, Scope: c.Scope, Version: c.Version, Release: c.Release, StartID: c.StartID,
+	watchdog := ""
+	if c.Watchdog != nil {
+		watchdog = c.Watchdog.Describe()
+	}
+	return Self{Watchdog: watchdog, Name: c.Name, Scope: c.Scope, Version: c.Version, Release: c.Release, StartID: c.StartID,
 		ConnURL: c.ConnURL, APIURL: c.APIURL, ProxyURL: c.ProxyURL, Started: c.Clock.Now(),
 		CanFound: c.BootstrapConfig != nil, Fence: c.Fence.Describe()}
 }

@@ -95,6 +95,14 @@ func (n *Node) perform(ctx context.Context, r Request) Event {
 		return PeerAnswered{ID: r.ID, Sent: r.Sent, Answer: answer, LSN: a.LSN}
 	case ArmFence:
 		return FenceArmed{ID: r.ID, Order: a.Order, Fault: faultOf(n.cfg.Fence.Arm(ctx, a.Order))}
+	case CheckWatchdog:
+		return WatchdogChecked{ID: r.ID, Fault: faultOf(n.cfg.Watchdog.Check(ctx))}
+	case ArmWatchdog:
+		state, err := n.cfg.Watchdog.Arm(ctx, a.Order)
+		return WatchdogArmed{ID: r.ID, Order: a.Order, State: state, Fault: faultOf(err)}
+	case DisarmWatchdog:
+		state, err := n.cfg.Watchdog.Disarm(ctx)
+		return WatchdogDisarmed{ID: r.ID, State: state, Fault: faultOf(err)}
 	case DisarmFence:
 		return FenceDisarmed{ID: r.ID, Fault: faultOf(n.cfg.Fence.Disarm(ctx))}
 	}

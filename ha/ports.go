@@ -109,6 +109,37 @@ type FenceOrder struct {
 	At               time.Time            // when the order was made
 }
 
+// Watchdog is a device that resets the whole machine unless it is kept alive: the last ring, for an agent that is frozen together with its
+// fence (safety section 6). ha/watchdog implements it. Its methods are called one at a time.
+type Watchdog interface {
+	// Check says whether the device could be armed, as far as that can be seen without opening it: opening may start it.
+	Check(ctx context.Context) error
+	// Arm begins the device's time anew. It opens and starts a device that does not run, and sets the timeout where that is another one. It
+	// does nothing, and fails, after o.Before. A device that does not take o.Timeout, and counts less than o.Least or more than o.Most
+	// instead, is stopped again, and that is an error. The answer says what the device does, also beside an error.
+	Arm(ctx context.Context, o WatchdogOrder) (WatchdogState, error)
+	// Disarm stops the device. One that cannot be stopped goes on: that is an error, and the answer says so.
+	Disarm(ctx context.Context) (WatchdogState, error)
+	// Describe names the device, for status.
+	Describe() string
+}
+
+// WatchdogOrder is what a watchdog is told.
+type WatchdogOrder struct {
+	Timeout     time.Duration // what the device shall count: whole seconds
+	Least, Most time.Duration // what it may count instead; Most 0: whatever it likes, as it cannot be stopped
+	Before      time.Time     // a later start would let the device outlive our authority; zero: any time
+	At          time.Time     // when the order was made: the machine is not reset before At plus what the device counts
+	Renewal     time.Time     // the renewal that the order rests on: when it was sent; zero: none, as nothing can write
+}
+
+// WatchdogState is what a watchdog does.
+type WatchdogState struct {
+	Running bool          // the machine is reset unless the device is kept alive
+	Timeout time.Duration `json:",omitempty"` // what it counts
+	Endless bool          `json:",omitempty"` // it cannot be stopped
+}
+
 // Hooks runs the user's commands. Notify must return at once; a newer notification ends a running one.
 type Hooks interface {
 	Notify(n Notification)

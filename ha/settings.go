@@ -27,6 +27,7 @@ type Settings struct {
 
 	Tags     Tags
 	Postgres postgres.Settings
+	Watchdog WatchdogSettings
 
 	// Notices are sentences about settings that this release does not honour, or that were adjusted; they are shown at each
 	// start, in list and in explain.
@@ -34,6 +35,24 @@ type Settings struct {
 	// StandbyCluster: the cluster follows a remote primary. This release cannot; its nodes then never promote.
 	StandbyCluster bool
 	Paused         bool // pause is set; this release does not honour it (Notices says so), and publishes that it saw it
+}
+
+// WatchdogMode says what a node does about its watchdog.
+type WatchdogMode string
+
+// Modes of the watchdog.
+const (
+	WatchdogOff       WatchdogMode = ""          // it is left alone
+	WatchdogAutomatic WatchdogMode = "automatic" // it is armed where it can be
+	WatchdogRequired  WatchdogMode = "required"  // a node that cannot arm it does not lead
+)
+
+// WatchdogSettings say how the watchdog is used.
+type WatchdogSettings struct {
+	Mode WatchdogMode
+	// SafetyMargin is how long before the end of the leader's session the machine is reset at the latest: the device counts the ttl less
+	// this. Below zero: it counts half of the ttl.
+	SafetyMargin time.Duration
 }
 
 // Timeouts are the times that decide how fast a failure is noticed.

@@ -26,6 +26,8 @@ type Status struct {
 	Accepting    bool // the server was last known to accept writes of ordinary clients
 	Settings     Settings
 	Fence        string   // "unfenced", or what guards the server and until when
+	Watchdog     string   // the watchdog, and whether it is armed; "": none is asked for
+	NoWatchdog   bool     // a watchdog is required and cannot be armed: this node does not lead
 	Reason       Reason   // of the last decision
 	Notices      []string // everything an operator should know: settings not honoured, foreign data directory, …
 	Task         string   // what runs on the server, "" if nothing
@@ -82,6 +84,7 @@ type Explanation struct {
 	Passed   []Skipped     `json:"passed"`
 	Until    *time.Time    `json:"until,omitempty"` // when the wait of the rule ends at the latest
 	Fence    string        `json:"fence"`
+	Watchdog string        `json:"watchdog,omitempty"`
 	Notices  []string      `json:"notices,omitempty"`
 	Events   []HistoryItem `json:"events"` // the last changed decisions, newest last
 }

@@ -33,6 +33,7 @@ type View struct {
 	Vacancy         Vacancy
 	Peers           map[string]PeerView
 	Fence           FenceView
+	Watchdog        WatchdogView
 	Rejoin          Rejoin
 	Lanes           [numLanes]Flight
 	Configured      ConfiguredView
@@ -57,6 +58,7 @@ type Self struct {
 	FoundConfig                   []byte // what is written to /config after founding
 	Fence                         string // what Fence.Describe said
 	Fenced                        bool
+	Watchdog                      string // what Watchdog.Describe said; "": there is none
 }
 
 // Flight is an action under way on a lane.
@@ -218,6 +220,18 @@ type FenceView struct {
 	Lost    string    // why it is gone; "": it is there
 	Failed  time.Time
 	Problem string
+}
+
+// WatchdogView is the watchdog as it has answered.
+type WatchdogView struct {
+	State      WatchdogState
+	Order      WatchdogOrder // the last one that was acknowledged; zero: it is not armed
+	End        time.Time     // the machine is not reset before; zero: the device does not run
+	Failed     time.Time     // last order that was refused; zero after one that was taken
+	Problem    string        // and why
+	Checked    time.Time     // last look whether it could be armed
+	Lacks      string        // what such a look has found missing
+	StopFailed time.Time     // last order to stop in vain
 }
 
 // Rejoin is what we know about our log against the leader's.
