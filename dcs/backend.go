@@ -15,7 +15,9 @@ var (
 	ErrUnknown = errors.New("outcome unknown")
 	// ErrUnavailable: the store did not serve the request, and it certainly had no effect.
 	ErrUnavailable = errors.New("store unavailable")
-	// ErrSessionLost: the session has ended; this is final, open another.
+	// ErrSessionLost: the session has ended; this is final, open another. A store that is another one than granted the session (it was
+	// wiped, restored, or stands behind the same address) knows nothing of it: where the backend can tell, Apply and Confirm say
+	// ErrUnknown then, and only Session.KeepAlive says ErrSessionLost, as another session has to be opened.
 	ErrSessionLost = errors.New("session lost")
 )
 

@@ -104,6 +104,9 @@ func (b *Backend) Apply(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 	}
 	defer end()
 	r, err := b.apply(ctx, "apply", tx)
+	if errors.Is(err, dcs.ErrSessionLost) {
+		err = b.lostHere(ctx, tx, err)
+	}
 	if err != nil {
 		return dcs.Applied{}, err
 	}
@@ -111,6 +114,17 @@ func (b *Backend) Apply(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 		return dcs.Applied{}, &Error{Op: "apply", Class: dcs.ErrConflict}
 	}
 	return dcs.Applied{Version: dcs.Version(r.Header.Revision)}, nil
+}
+
+// lostHere looks, when a write's lease is gone, whether the store is the one that granted it: an etcd that was wiped, or another one, knows no
+// lease of ours, and that says nothing.
+func (b *Backend) lostHere(ctx context.Context, tx dcs.Txn, lost error) error {
+	for _, w := range tx.Do {
+		if x, ok := w.Session.(*session); ok {
+			return x.stillThere(ctx, lost)
+		}
+	}
+	return lost
 }
 
 // apply is Apply inside a request, without a judgement of the answer.

@@ -30,9 +30,10 @@ type scripted struct {
 }
 
 type answer struct {
-	term uint64
-	no   bool // conditions do not hold
-	err  error
+	term  uint64
+	other bool // another cluster answers
+	no    bool // conditions do not hold
+	err   error
 }
 
 func next[T any](list *[]T) T {
@@ -70,7 +71,11 @@ func (s *scripted) Txn(_ context.Context, r *pb.TxnRequest) (*pb.TxnResponse, er
 	if a.err != nil {
 		return nil, a.err
 	}
-	return &pb.TxnResponse{Header: &pb.ResponseHeader{ClusterId: 1, RaftTerm: a.term, Revision: 9}, Succeeded: !a.no}, nil
+	h := &pb.ResponseHeader{ClusterId: 1, RaftTerm: a.term, Revision: 9}
+	if a.other {
+		h.ClusterId = 2
+	}
+	return &pb.TxnResponse{Header: h, Succeeded: !a.no}, nil
 }
 
 // serve runs s, and returns its address.
@@ -156,6 +161,28 @@ func TestWriteIsSentOnce(t *testing.T) {
 			_, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: "/k"}}})
 			if !errors.Is(err, c.want) || len(s.heard) != c.sent {
 				t.Errorf("got %v after %d requests; want %v after %d", err, len(s.heard), c.want, c.sent)
+			}
+		})
+	}
+}
+
+// TestLeaseOfAnotherStore: a write whose lease is gone was refused by the store that granted it, or by another one that knows no lease of
+// ours: then nothing is known.
+func TestLeaseOfAnotherStore(t *testing.T) {
+	for name, c := range map[string]struct {
+		other bool
+		want  error
+	}{"the same store": {false, dcs.ErrSessionLost}, "another one": {true, dcs.ErrUnknown}} {
+		t.Run(name, func(t *testing.T) {
+			s := &scripted{txns: []answer{{err: rpctypes.ErrGRPCLeaseNotFound}, {term: 5, other: c.other}}}
+			b := open(t, etcd3.Config{Endpoints: []string{s.serve(t)}})
+			x := session(t, b, 30e9)
+			_, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: "/members/a", Session: x}}})
+			if !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if diff := cmp.Diff([]string{"write", "compare"}, s.heard); diff != "" {
+				t.Errorf("requests (-want +got):\n%s", diff)
 			}
 		})
 	}

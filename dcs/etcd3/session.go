@@ -104,11 +104,11 @@ func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 
 // stillThere looks, when the lease is gone, whether the store is the one that granted it: a keepalive's answer does not show that.
 func (s *session) stillThere(ctx context.Context, gone error) error {
-	if _, err := s.backend.apply(ctx, "confirm", dcs.Txn{}); err != nil {
+	if _, err := s.backend.apply(ctx, "compare", dcs.Txn{}); err != nil {
 		return unknownAfter(true, err)
 	}
 	if s.backend.era.store() != s.store {
-		return &Error{Op: "confirm", Class: dcs.ErrUnknown, Err: errOtherStore}
+		return &Error{Op: "compare", Class: dcs.ErrUnknown, Err: errOtherStore}
 	}
 	return gone
 }

@@ -57,7 +57,7 @@ func (b *Backend) OpenSession(ctx context.Context, ttl time.Duration) (dcs.Sessi
 		if err != nil {
 			return err
 		}
-		x = &Session{backend: b, id: l.id, ttl: l.ttl}
+		x = &Session{backend: b, id: l.id, ttl: l.ttl, store: s.id}
 		return nil
 	})
 	if err != nil {
@@ -106,7 +106,10 @@ func (b *Backend) request(ctx context.Context, op Op, do func(*Store) error) err
 	return nil
 }
 
-var errClosed = errors.New("handle is closed")
+var (
+	errClosed     = errors.New("handle is closed")
+	errOtherStore = errors.New("another store answers than the one that granted the session")
+)
 
 // apply checks everything before it changes anything. The lock is held.
 func (s *Store) apply(tx dcs.Txn) (dcs.Applied, error) {
@@ -154,6 +157,9 @@ func (s *Store) admit(earlier []dcs.Write, w dcs.Write) error {
 	x, ok := w.Session.(*Session)
 	if !ok || x.backend.store != s {
 		return fmt.Errorf("session of %q belongs to another store", w.Key)
+	}
+	if x.store != s.id {
+		return fmt.Errorf("session %s of %s: %w (%w)", x.id, x.store, dcs.ErrUnknown, errOtherStore)
 	}
 	if s.sessions[x.id] == nil {
 		return fmt.Errorf("session %s: %w", x.id, dcs.ErrSessionLost)

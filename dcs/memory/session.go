@@ -15,6 +15,7 @@ type Session struct {
 	backend *Backend
 	id      string
 	ttl     time.Duration
+	store   string // identity of the store that granted it
 }
 
 var _ dcs.Session = (*Session)(nil)
@@ -29,6 +30,9 @@ func (x *Session) TTL() time.Duration { return x.ttl }
 func (x *Session) KeepAlive(ctx context.Context) (dcs.Version, error) {
 	var v dcs.Version
 	err := x.backend.request(ctx, Op{Kind: "keepalive", Session: x.id}, func(s *Store) error {
+		if x.store != s.id {
+			return fmt.Errorf("session %s of %s: %w (%w)", x.id, x.store, dcs.ErrSessionLost, errOtherStore)
+		}
 		if err := s.keepAlive(x.id); err != nil {
 			return err
 		}
@@ -38,10 +42,13 @@ func (x *Session) KeepAlive(ctx context.Context) (dcs.Version, error) {
 	return v, err
 }
 
-// Confirm keeps alive and applies tx under one lock.
+// Confirm keeps alive and applies tx under one lock. Another store than the one that granted the session has no word on either.
 func (x *Session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 	var a dcs.Applied
 	err := x.backend.request(ctx, Op{Kind: "confirm", Session: x.id, Txn: &tx}, func(s *Store) error {
+		if x.store != s.id {
+			return fmt.Errorf("session %s of %s: %w (%w)", x.id, x.store, dcs.ErrUnknown, errOtherStore)
+		}
 		if err := s.keepAlive(x.id); err != nil {
 			return err
 		}
@@ -55,7 +62,7 @@ func (x *Session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 // Close ends the session. Closing one that has ended already is no error.
 func (x *Session) Close(ctx context.Context) error {
 	return x.backend.request(ctx, Op{Kind: "close", Session: x.id}, func(s *Store) error {
-		if l := s.sessions[x.id]; l != nil {
+		if l := s.sessions[x.id]; l != nil && x.store == s.id {
 			s.end(l)
 		}
 		return nil

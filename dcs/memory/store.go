@@ -129,6 +129,46 @@ func (s *Store) Wipe() {
 	s.changed("", s.version)
 }
 
+// Copy is a backup of a Store.
+type Copy struct {
+	entries []dcs.Entry
+	version dcs.Version
+	leases  []lease
+}
+
+// Backup copies everything that the store holds now.
+func (s *Store) Backup() Copy {
+	s.mu.Lock()
+	defer s.unlock()
+	s.expire()
+	c := Copy{entries: slices.Clone(s.entries), version: s.version}
+	for _, l := range s.sessions {
+		k := *l
+		k.keys = slices.Clone(l.keys)
+		c.leases = append(c.leases, k)
+	}
+	return c
+}
+
+// Restore puts a backup in the place of what the store holds, as etcd does from a snapshot: versions go back, the sessions of then live
+// again, for a whole TTL, with their keys, and the identity is another one, so that nobody can prolong them.
+func (s *Store) Restore(c Copy) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.wipes++
+	s.id = fmt.Sprintf("%s-restored-%d", s.opts.StoreID, s.wipes)
+	s.entries, s.version = slices.Clone(c.entries), c.version
+	clear(s.sessions)
+	now := s.now()
+	for _, l := range c.leases {
+		l.keys, l.deadline = slices.Clone(l.keys), now.Add(l.ttl)
+		s.sessions[l.id] = &l
+	}
+	s.due = s.earliest()
+	s.schedule()
+	s.changed("", s.version)
+}
+
 // Sessions lists the ids of the sessions that live, oldest first.
 func (s *Store) Sessions() []string {
 	s.mu.Lock()

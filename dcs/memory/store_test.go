@@ -100,6 +100,37 @@ func TestWipe(t *testing.T) {
 	}
 }
 
+// TestRestore: keys, versions and sessions of then, under another identity; nobody prolongs a session of the store before.
+func TestRestore(t *testing.T) {
+	now := time.Unix(0, 0)
+	s := memory.New(memory.Options{Now: func() time.Time { return now }})
+	b := s.Backend()
+	x := must[dcs.Session](t)(b.OpenSession(t.Context(), 10*time.Second))
+	must[dcs.Applied](t)(b.Apply(t.Context(), dcs.Txn{Do: []dcs.Write{{Key: "leader", Session: x}}}))
+	backup, before := s.Backup(), must[dcs.Snapshot](t)(b.Read(t.Context(), ""))
+	s.Put("later", nil)
+	now = now.Add(9 * time.Second)
+	s.Restore(backup)
+	now = now.Add(9 * time.Second)
+	after := must[dcs.Snapshot](t)(b.Read(t.Context(), ""))
+	if len(after.Entries) != 1 || after.Version != before.Version || after.StoreID == before.StoreID {
+		t.Fatalf("before %+v\nafter %+v", before, after)
+	}
+	if _, err := x.KeepAlive(t.Context()); !errors.Is(err, dcs.ErrSessionLost) {
+		t.Fatalf("keepalive: %v", err)
+	}
+	if _, err := x.Confirm(t.Context(), dcs.Txn{}); !errors.Is(err, dcs.ErrUnknown) {
+		t.Fatalf("confirm: %v", err)
+	}
+	if _, err := b.Apply(t.Context(), dcs.Txn{Do: []dcs.Write{{Key: "k", Session: x}}}); !errors.Is(err, dcs.ErrUnknown) {
+		t.Fatalf("apply: %v", err)
+	}
+	now = now.Add(time.Second)
+	if got := must[dcs.Snapshot](t)(b.Read(t.Context(), "")).Entries; len(got) != 0 {
+		t.Fatalf("left: %+v", got)
+	}
+}
+
 func TestEndAndRestartSessions(t *testing.T) {
 	now := time.Unix(0, 0)
 	s := memory.New(memory.Options{Now: func() time.Time { return now }, MinTTL: 2 * time.Second})
