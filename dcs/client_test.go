@@ -422,6 +422,22 @@ func TestRenewCost(t *testing.T) {
 	w.equal(a.load().Status, dcs.Status{Optime: 6})
 }
 
+// TestRenewWiped holds safety claim 2.7: a store that was wiped, or another one, knows nothing of the key, and its answer is no no.
+func TestRenewWiped(t *testing.T) {
+	w := newWorld(t)
+	a := w.node("a")
+	a.alive(ttl)
+	h := a.acquire()
+	w.store.Wipe()
+	_, err := a.Renew(t.Context(), dcs.Renew{Leader: h.Leader, TTL: ttl})
+	w.is(err, dcs.ErrUnknown)
+	w.is(a.PutMember(t.Context(), dcs.MemberData{State: "running"}), dcs.ErrUnknown)
+	a.alive(ttl) // another session, in the store as it is now
+	if c := a.load(); len(c.Members) != 1 || c.Leader != nil {
+		t.Fatalf("the store holds %+v", c)
+	}
+}
+
 // TestRenewNo holds safety claim 1.5: gone, created anew and another's are a definite no, at once.
 func TestRenewNo(t *testing.T) {
 	cases := map[string]struct {
@@ -432,8 +448,6 @@ func TestRenewNo(t *testing.T) {
 		"overwritten":   {func(w *world, _ dcs.Held) { w.store.Put(folder+"leader", []byte("a")) }, dcs.ErrConflict},
 		"session ended": {func(w *world, h dcs.Held) { w.store.EndSession(h.Leader.Session) }, dcs.ErrSessionLost},
 		"expired":       {func(w *world, h dcs.Held) { w.pass(ttl) }, dcs.ErrSessionLost},
-		// Not a no: a store that was wiped, or another one, knows nothing of the key (2.7).
-		"wiped": {func(w *world, h dcs.Held) { w.store.Wipe() }, dcs.ErrUnknown},
 		"another's": {func(w *world, _ dcs.Held) {
 			w.store.Delete(folder + "leader")
 			b := w.node("b")
