@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"time"
@@ -66,14 +67,14 @@ func agentGone(freeze bool, m moment) func(context.Context, *scene) error {
 		if err := until(ctx, s.w, s.fault+s.ttl+afterTTL); err != nil {
 			return err
 		}
-		s.back = s.w.since()
+		s.back = s.w.Since()
 		if err := again(); err != nil {
 			return err
 		}
 		if err := healthy(ctx, s); err != nil {
 			return err
 		}
-		return until(ctx, s.w, max(s.w.since(), s.back+2*time.Second)) // what a thawed agent does in haste would be seen
+		return until(ctx, s.w, max(s.w.Since(), s.back+2*time.Second)) // what a thawed agent does in haste would be seen
 	}
 }
 
@@ -87,7 +88,10 @@ func promoting(ctx context.Context, s *scene) error {
 	cancel() // nobody waits for the answer: who would give it is hit
 	<-asked
 	s.leader = s.other
-	return err
+	if err != nil {
+		return err
+	}
+	return aLittle(ctx)
 }
 
 // restarting kills the postmaster, and returns when the next one runs and recovers.
@@ -96,10 +100,26 @@ func restarting(ctx context.Context, s *scene) error {
 	if err := s.leader.KillPostmaster(); err != nil {
 		return err
 	}
-	return soon(ctx, "the postmaster of "+s.leader.Name+" was not started again", func() bool {
+	err := soon(ctx, "the postmaster of "+s.leader.Name+" was not started again", func() bool {
 		pid, ok := s.leader.Postmaster()
 		return ok && pid != old
 	})
+	if err != nil {
+		return err
+	}
+	return aLittle(ctx)
+}
+
+// aLittle waits for a random part of the time that a promotion or a start takes, so that repetitions hit different steps of it.
+func aLittle(ctx context.Context) error {
+	timer := time.NewTimer(rand.N(80 * time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // takenOver kills the agent and starts it again: the next one adopts the server, and takes its guard over.

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/internal/testcluster"
+	"github.com/tanist-ha/tanist/internal/testcluster/writers"
 )
 
 // scene is what a case acts on.
 type scene struct {
 	c      *testcluster.Cluster
-	w      *workload
+	w      *writers.Workload
 	leader *testcluster.Node
 	hit    *testcluster.Node // the node that the fault meets
 	other  *testcluster.Node // the standby that a switchover names
@@ -24,7 +25,7 @@ type scene struct {
 }
 
 // begin marks the moment of the fault.
-func (s *scene) begin() { s.fault = s.w.since() }
+func (s *scene) begin() { s.fault = s.w.Since() }
 
 // goals of a case. Safety goals make the exit code.
 type goals struct {
@@ -163,7 +164,7 @@ func storeAway(d time.Duration) func(context.Context, *scene) error {
 			return err
 		}
 		err := until(ctx, s.w, s.fault+d)
-		s.back = s.w.since()
+		s.back = s.w.Since()
 		if thaw := s.c.Etcd.Thaw(); err == nil {
 			err = thaw
 		}
@@ -181,12 +182,12 @@ func healthy(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.leader = leader
-	return until(ctx, s.w, s.w.since()+500*time.Millisecond)
+	return until(ctx, s.w, s.w.Since()+500*time.Millisecond)
 }
 
 // until waits for a moment of the run.
-func until(ctx context.Context, w *workload, at time.Duration) error {
-	timer := time.NewTimer(at - w.since())
+func until(ctx context.Context, w *writers.Workload, at time.Duration) error {
+	timer := time.NewTimer(at - w.Since())
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -8,15 +8,17 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"github.com/tanist-ha/tanist/internal/testcluster/writers"
 )
 
 // verdict is what all repetitions of a trial say together.
 type verdict struct {
 	trial   trial
-	outage  summary
+	outage  writers.Summary
 	lost    int
 	two     time.Duration
-	lying   summary
+	lying   writers.Summary
 	n       int
 	missed  []string // goals of speed
 	broken  []string // goals of safety
@@ -42,11 +44,11 @@ func judge(t trial, results []result) verdict {
 		}
 	}
 	v.lastOld(results)
-	v.outage, v.lying = summarize(outages), summarize(lying)
+	v.outage, v.lying = writers.Summarize(outages), writers.Summarize(lying)
 	v.speed(t, results, returns)
 	v.safety(t, results)
 	if len(inside) > 0 {
-		s := summarize(inside)
+		s := writers.Summarize(inside)
 		v.remarks = append(v.remarks, fmt.Sprintf("last commit on the host that was cut off: %s after the cut (max %s)", show(s.Median), show(s.Max)))
 	}
 	return v
@@ -68,7 +70,7 @@ func (v *verdict) speed(t trial, results []result, returns []time.Duration) {
 		v.proxyRemark(results)
 	}
 	if g := t.goals.returns; g > 0 {
-		s := summarize(returns)
+		s := writers.Summarize(returns)
 		v.remarks = append(v.remarks, fmt.Sprintf("back %s after the store (max %s)", show(s.Median), show(s.Max)))
 		if s.Max > g {
 			v.missed = append(v.missed, fmt.Sprintf("back %s after the store, goal %s", show(s.Max), show(g)))
@@ -87,7 +89,7 @@ func (v *verdict) proxyRemark(results []result) {
 		}
 	}
 	if len(all) > 0 {
-		s := summarize(all)
+		s := writers.Summarize(all)
 		v.remarks = append(v.remarks, fmt.Sprintf("longest silence through HAProxy: %s (max %s)", show(s.Median), show(s.Max)))
 	}
 }
@@ -101,7 +103,7 @@ func (v *verdict) lastOld(results []result) {
 		}
 	}
 	if len(all) > 0 {
-		s := summarize(all)
+		s := writers.Summarize(all)
 		v.remarks = append(v.remarks, fmt.Sprintf("last commit on the server whose agent had gone: %s after that (max %s)", show(s.Median), show(s.Max)))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/internal/testcluster"
+	"github.com/tanist-ha/tanist/internal/testcluster/writers"
 )
 
 // result is one repetition of a trial, as a line of JSON. Times are in seconds.
@@ -84,8 +85,8 @@ func (b *bench) repeat(ctx context.Context, t trial, i int) (result, error) {
 	}
 	s.hit = s.leader
 	err = t.act(ctx, s)
-	end := s.w.since()
-	s.w.finish()
+	end := s.w.Since()
+	s.w.Finish()
 	if err != nil {
 		r.Failed = err.Error()
 	}
@@ -106,7 +107,7 @@ func (b *bench) stage(ctx context.Context, t trial) (*scene, error) {
 	if err := b.configure(ctx, t.low); err != nil {
 		return nil, err
 	}
-	for _, sql := range []string{ddl, "truncate bench", "checkpoint"} {
+	for _, sql := range []string{writers.DDL, "truncate bench", "checkpoint"} {
 		if _, err := b.c.SQL(ctx, leader, sql); err != nil {
 			return nil, fmt.Errorf("%s: %w", sql, err)
 		}
@@ -121,7 +122,7 @@ func (b *bench) stage(ctx context.Context, t trial) (*scene, error) {
 			return nil, err
 		}
 	}
-	w, err := startWorkload(context.WithoutCancel(ctx), b.c)
+	w, err := writers.Start(context.WithoutCancel(ctx), b.c)
 	if err != nil {
 		return nil, err
 	}
@@ -131,28 +132,28 @@ func (b *bench) stage(ctx context.Context, t trial) (*scene, error) {
 		s.ttl = 5 * time.Second
 	}
 	if err := b.extras(ctx, t, w, at); err != nil {
-		w.finish()
+		w.Finish()
 		return nil, err
 	}
 	return s, nil
 }
 
 // extras adds the clients that only some trials have, and waits until everybody works.
-func (b *bench) extras(ctx context.Context, t trial, w *workload, leader int) error {
+func (b *bench) extras(ctx context.Context, t trial, w *writers.Workload, leader int) error {
 	if t.inside {
-		if err := w.addInside(leader); err != nil {
+		if err := w.AddInside(leader); err != nil {
 			return err
 		}
 	}
 	if t.proxy {
-		if err := w.addProxy(b.c.Address, b.proxy.Ports["pg_primary"]); err != nil {
+		if err := w.AddProxy(b.c.Address, b.proxy.Ports["pg_primary"]); err != nil {
 			return err
 		}
-		if err := w.answered(ctx, &w.proxy, 20); err != nil {
+		if err := w.Answered(ctx, &w.Proxy, 20); err != nil {
 			return fmt.Errorf("through HAProxy: %w", err)
 		}
 	}
-	return w.answered(ctx, &w.acks, 400)
+	return w.Answered(ctx, &w.Acks, 400)
 }
 
 // configure makes the timeouts the trial's.
@@ -177,39 +178,39 @@ func (b *bench) configure(ctx context.Context, low bool) error {
 // measure fills in what the clients saw.
 func (b *bench) measure(r *result, t trial, s *scene, end time.Duration) {
 	w := s.w
-	gaps := outages(w.acks, s.fault, end, noise)
+	gaps := writers.Outages(w.Acks, s.fault, end, writers.Noise)
 	if len(gaps) == 0 { // below the noise: still a figure
-		gaps = outages(w.acks, s.fault, end, 0)
-		r.Outage = longest(gaps).Seconds()
+		gaps = writers.Outages(w.Acks, s.fault, end, 0)
+		r.Outage = writers.Longest(gaps).Seconds()
 	} else {
-		r.Outage = longest(gaps).Seconds()
+		r.Outage = writers.Longest(gaps).Seconds()
 		for _, g := range gaps {
-			r.Outages = append(r.Outages, outage{(g.From - s.fault).Seconds(), g.length().Seconds()})
+			r.Outages = append(r.Outages, outage{(g.From - s.fault).Seconds(), g.Length().Seconds()})
 		}
 	}
 	if t.proxy {
-		r.ProxyOutage = seconds(longest(outages(w.proxy, s.fault, end, 0)))
+		r.ProxyOutage = seconds(writers.Longest(writers.Outages(w.Proxy, s.fault, end, 0)))
 	}
-	everyone := slices.Concat(w.acks, w.inside)
-	r.Acked = len(w.acks) + len(w.inside) + len(w.proxy)
-	r.Two = twoServers(everyone, len(b.c.Nodes)).Seconds()
-	r.FalseHealth = falseHealth(w.checks, everyone, len(b.c.Nodes), end).Seconds()
+	everyone := slices.Concat(w.Acks, w.Inside)
+	r.Acked = len(w.Acks) + len(w.Inside) + len(w.Proxy)
+	r.Two = writers.TwoServers(everyone, len(b.c.Nodes)).Seconds()
+	r.FalseHealth = writers.FalseHealth(w.Checks, everyone, len(b.c.Nodes), end).Seconds()
 	if t.inside {
-		if last := lastBefore(w.inside, s.fault+s.ttl+3*time.Second); last > s.fault {
+		if last := lastBefore(w.Inside, s.fault+s.ttl+3*time.Second); last > s.fault {
 			r.LastInside = seconds(last - s.fault)
 		} else {
 			r.LastInside = seconds(0)
 		}
 	}
 	if t.agentGone {
-		r.LastOld = seconds(max(0, lastBefore(of(w.acks, slices.Index(b.c.Nodes, s.hit)), s.back)-s.fault))
+		r.LastOld = seconds(max(0, lastBefore(writers.Of(w.Acks, slices.Index(b.c.Nodes, s.hit)), s.back)-s.fault))
 	} else if s.back > 0 {
-		r.LastBefore = seconds(max(0, lastBefore(w.acks, s.back)-s.fault))
-		if first, ok := firstAfter(w.acks, s.back); ok {
+		r.LastBefore = seconds(max(0, lastBefore(w.Acks, s.back)-s.fault))
+		if first, ok := firstAfter(w.Acks, s.back); ok {
 			r.Return = seconds(first - s.back)
 		}
 	}
-	r.Errors = w.fails
+	r.Errors = w.Fails
 }
 
 // compare looks for acknowledged rows that are gone.
@@ -220,12 +221,12 @@ func (b *bench) compare(ctx context.Context, r *result, s *scene) error {
 	if err != nil {
 		return err
 	}
-	rows, err := present(ctx, b.c, leader)
+	rows, err := writers.Present(ctx, b.c, leader)
 	if err != nil {
 		return err
 	}
-	r.Lost = len(lost(slices.Concat(s.w.acks, s.w.proxy), rows))
-	r.LostInside = len(lost(s.w.inside, rows))
+	r.Lost = len(writers.Lost(slices.Concat(s.w.Acks, s.w.Proxy), rows))
+	r.LostInside = len(writers.Lost(s.w.Inside, rows))
 	return nil
 }
 
@@ -235,7 +236,7 @@ func seconds(d time.Duration) *float64 {
 }
 
 // lastBefore is when the last answer came before a moment, 0: none did.
-func lastBefore(acks []ack, at time.Duration) time.Duration {
+func lastBefore(acks []writers.Ack, at time.Duration) time.Duration {
 	var last time.Duration
 	for _, a := range acks {
 		if a.Got <= at {
@@ -245,19 +246,8 @@ func lastBefore(acks []ack, at time.Duration) time.Duration {
 	return last
 }
 
-// of lists what one server acknowledged.
-func of(acks []ack, server int) []ack {
-	var own []ack
-	for _, a := range acks {
-		if a.Server == server {
-			own = append(own, a)
-		}
-	}
-	return own
-}
-
 // firstAfter is when the first commit that was sent after a moment was answered.
-func firstAfter(acks []ack, at time.Duration) (first time.Duration, ok bool) {
+func firstAfter(acks []writers.Ack, at time.Duration) (first time.Duration, ok bool) {
 	for _, a := range acks {
 		if a.Got > at && (!ok || a.Got < first) {
 			first, ok = a.Got, true

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package writers
 
 import (
 	"testing"
@@ -12,44 +12,44 @@ import (
 const ms = time.Millisecond
 
 // steady makes acks of a server: one each 10 ms, answered 2 ms after it was sent.
-func steady(server int, from, to time.Duration) []ack {
-	var all []ack
+func steady(server int, from, to time.Duration) []Ack {
+	var all []Ack
 	for t := from; t < to; t += 10 * ms {
-		all = append(all, ack{Writer: server, N: int64(t), Server: server, Sent: t, Got: t + 2*ms})
+		all = append(all, Ack{Writer: server, N: int64(t), Server: server, Sent: t, Got: t + 2*ms})
 	}
 	return all
 }
 
 func TestOutages(t *testing.T) {
 	acks := append(steady(0, 0, 1000*ms), steady(1, 1500*ms, 2000*ms)...)
-	got := outages(acks, 1000*ms, 2000*ms, noise)
-	if diff := cmp.Diff([]span{{992 * ms, 1502 * ms}}, got); diff != "" {
+	got := Outages(acks, 1000*ms, 2000*ms, Noise)
+	if diff := cmp.Diff([]Span{{992 * ms, 1502 * ms}}, got); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
-	if got := longest(got); got != 510*ms {
+	if got := Longest(got); got != 510*ms {
 		t.Errorf("outage: %v", got)
 	}
-	if got := outages(acks, 1000*ms, 3000*ms, noise); len(got) != 2 || got[1].To != 3000*ms {
+	if got := Outages(acks, 1000*ms, 3000*ms, Noise); len(got) != 2 || got[1].To != 3000*ms {
 		t.Errorf("an outage that has not ended is missing: %v", got)
 	}
-	if got := outages(acks, 100*ms, 900*ms, noise); len(got) != 0 {
+	if got := Outages(acks, 100*ms, 900*ms, Noise); len(got) != 0 {
 		t.Errorf("steady writes have outages: %v", got)
 	}
 }
 
 func TestTwoServers(t *testing.T) {
 	for name, tc := range map[string]struct {
-		acks []ack
+		acks []Ack
 		want time.Duration
 	}{
 		"hand-over":    {append(steady(0, 0, 1000*ms), steady(1, 1001*ms, 2000*ms)...), 0},
 		"back again":   {append(append(steady(0, 0, 1000*ms), steady(1, 1010*ms, 2500*ms)...), steady(0, 2600*ms, 3000*ms)...), 0},
 		"split":        {append(steady(0, 0, 2000*ms), steady(1, 1000*ms, 3000*ms)...), 988 * ms},
-		"late answer":  {append(append(steady(0, 0, 1000*ms), ack{Server: 0, Sent: 995 * ms, Got: 1900 * ms}), steady(1, 1001*ms, 2000*ms)...), 0},
+		"late answer":  {append(append(steady(0, 0, 1000*ms), Ack{Server: 0, Sent: 995 * ms, Got: 1900 * ms}), steady(1, 1001*ms, 2000*ms)...), 0},
 		"one is alone": {steady(0, 0, 2000*ms), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := twoServers(tc.acks, 3); got != tc.want {
+			if got := TwoServers(tc.acks, 3); got != tc.want {
 				t.Errorf("got %v, want %v", got, tc.want)
 			}
 		})
@@ -58,15 +58,15 @@ func TestTwoServers(t *testing.T) {
 
 func TestFalseHealth(t *testing.T) {
 	acks := append(steady(0, 0, 1000*ms), steady(1, 1500*ms, 2000*ms)...)
-	checks := func(server int, from, to time.Duration) []health {
-		var all []health
+	checks := func(server int, from, to time.Duration) []Health {
+		var all []Health
 		for at := time.Duration(0); at < 2000*ms; at += 20 * ms {
-			all = append(all, health{server, at >= from && at < to, at, at + ms})
+			all = append(all, Health{server, at >= from && at < to, at, at + ms})
 		}
 		return all
 	}
 	for name, tc := range map[string]struct {
-		checks []health
+		checks []Health
 		want   time.Duration
 	}{
 		"true":             {append(checks(0, 0, 1000*ms), checks(1, 1510*ms, 2000*ms)...), 0},
@@ -75,7 +75,7 @@ func TestFalseHealth(t *testing.T) {
 		"never 200":        {checks(0, 0, 0), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := falseHealth(tc.checks, acks, 3, 2000*ms); got != tc.want {
+			if got := FalseHealth(tc.checks, acks, 3, 2000*ms); got != tc.want {
 				t.Errorf("got %v, want %v", got, tc.want)
 			}
 		})
@@ -83,18 +83,18 @@ func TestFalseHealth(t *testing.T) {
 }
 
 func TestLost(t *testing.T) {
-	acks := []ack{{Writer: 1, N: 1}, {Writer: 1, N: 2}, {Writer: 2, N: 1}}
-	missing := lost(acks, map[row]bool{{1, 1}: true, {2, 1}: true, {2, 2}: true})
+	acks := []Ack{{Writer: 1, N: 1}, {Writer: 1, N: 2}, {Writer: 2, N: 1}}
+	missing := Lost(acks, map[Row]bool{{1, 1}: true, {2, 1}: true, {2, 2}: true})
 	if len(missing) != 1 || missing[0].N != 2 {
 		t.Errorf("lost: %v", missing)
 	}
 }
 
 func TestSummarize(t *testing.T) {
-	if got := summarize([]time.Duration{4, 1, 2, 10}); got != (summary{3, 1, 10}) {
+	if got := Summarize([]time.Duration{4, 1, 2, 10}); got != (Summary{3, 1, 10}) {
 		t.Errorf("even: %v", got)
 	}
-	if got := summarize([]time.Duration{4, 1, 2}); got != (summary{2, 1, 4}) {
+	if got := Summarize([]time.Duration{4, 1, 2}); got != (Summary{2, 1, 4}) {
 		t.Errorf("odd: %v", got)
 	}
 }

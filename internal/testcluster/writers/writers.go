@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package writers
 
 import (
 	"bufio"
@@ -25,8 +25,8 @@ const (
 	patience  = time.Second // a commit that is not answered by then is given up, and so is a connection
 )
 
-// workload writes numbered rows all the time and remembers what was acknowledged.
-type workload struct {
+// Workload is a set of clients at work. Its lists are complete, and may be read without a lock, after Finish.
+type Workload struct {
 	c     *testcluster.Cluster
 	start time.Time
 	alive context.Context // of the clients; ends with stop
@@ -34,11 +34,11 @@ type workload struct {
 	wg    sync.WaitGroup
 
 	mu     sync.Mutex
-	acks   []ack
-	inside []ack // of a client on the host that is cut off
-	proxy  []ack // of the clients behind HAProxy
-	checks []health
-	fails  map[string]int // errors by text, for a look when something is odd
+	Acks   []Ack
+	Inside []Ack // of a client on the host that is cut off
+	Proxy  []Ack // of the clients behind HAProxy
+	Checks []Health
+	Fails  map[string]int // errors by text, for a look when something is odd
 }
 
 // series is one client: where it connects, and where its answers go.
@@ -48,16 +48,17 @@ type series struct {
 	fresh   bool // a new connection for each row
 	connect func(ctx context.Context) (*pgconn.PgConn, error)
 	server  func(*pgconn.PgConn) int
-	into    *[]ack
+	into    *[]Ack
 }
 
-const ddl = "create table if not exists bench (writer int, n bigint)"
+// DDL makes the table that they write to.
+const DDL = "create table if not exists bench (writer int, n bigint)"
 
-// startWorkload starts the clients: per server one held and one fresh connection, one client with all hosts, and one
+// Start starts the clients: per server one held and one fresh connection, one client with all hosts, and one
 // health check per node.
-func startWorkload(ctx context.Context, c *testcluster.Cluster) (*workload, error) {
+func Start(ctx context.Context, c *testcluster.Cluster) (*Workload, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &workload{c: c, start: time.Now(), alive: ctx, stop: cancel, fails: map[string]int{}}
+	w := &Workload{c: c, start: time.Now(), alive: ctx, stop: cancel, Fails: map[string]int{}}
 	for i, n := range c.Nodes {
 		cfg, err := c.ConnConfig(n, "postgres")
 		if err != nil {
@@ -66,8 +67,8 @@ func startWorkload(ctx context.Context, c *testcluster.Cluster) (*workload, erro
 		}
 		at := func(*pgconn.PgConn) int { return i }
 		connect := connector(&cfg.Config)
-		w.run(ctx, series{writer: 10 + i, pace: perServer, connect: connect, server: at, into: &w.acks})
-		w.run(ctx, series{writer: 20 + i, pace: perServer, fresh: true, connect: connect, server: at, into: &w.acks})
+		w.run(ctx, series{writer: 10 + i, pace: perServer, connect: connect, server: at, into: &w.Acks})
+		w.run(ctx, series{writer: 20 + i, pace: perServer, fresh: true, connect: connect, server: at, into: &w.Acks})
 		w.check(ctx, i, n)
 	}
 	many, err := c.ConnConfigAll("postgres")
@@ -75,30 +76,30 @@ func startWorkload(ctx context.Context, c *testcluster.Cluster) (*workload, erro
 		cancel()
 		return nil, err
 	}
-	w.run(ctx, series{writer: 30, pace: multiHost, connect: connector(&many.Config), server: w.remote, into: &w.acks})
+	w.run(ctx, series{writer: 30, pace: multiHost, connect: connector(&many.Config), server: w.remote, into: &w.Acks})
 	return w, nil
 }
 
-// addInside adds a client on the node's own host.
-func (w *workload) addInside(i int) error {
+// AddInside adds a client on the node's own host.
+func (w *Workload) AddInside(i int) error {
 	cfg, err := w.c.ConnConfigInside(w.c.Nodes[i], "postgres")
 	if err != nil {
 		return err
 	}
 	w.run(w.alive, series{writer: 40 + i, pace: perServer, connect: connector(&cfg.Config),
-		server: func(*pgconn.PgConn) int { return i }, into: &w.inside})
+		server: func(*pgconn.PgConn) int { return i }, into: &w.Inside})
 	return nil
 }
 
-// addProxy adds a held and a fresh connection through HAProxy.
-func (w *workload) addProxy(host string, port int) error {
+// AddProxy adds a held and a fresh connection through HAProxy.
+func (w *Workload) AddProxy(host string, port int) error {
 	cfg, err := w.c.ConnConfigAt(host, port, "postgres")
 	if err != nil {
 		return err
 	}
 	unknown := func(*pgconn.PgConn) int { return -1 }
 	for i, fresh := range []bool{false, true} {
-		w.run(w.alive, series{writer: 50 + i, pace: perServer, fresh: fresh, connect: connector(&cfg.Config), server: unknown, into: &w.proxy})
+		w.run(w.alive, series{writer: 50 + i, pace: perServer, fresh: fresh, connect: connector(&cfg.Config), server: unknown, into: &w.Proxy})
 	}
 	return nil
 }
@@ -110,7 +111,7 @@ func connector(cfg *pgconn.Config) func(context.Context) (*pgconn.PgConn, error)
 }
 
 // remote finds the node that a connection leads to.
-func (w *workload) remote(conn *pgconn.PgConn) int {
+func (w *Workload) remote(conn *pgconn.PgConn) int {
 	for i, n := range w.c.Nodes {
 		if conn.Conn().RemoteAddr().String() == n.PGAddress() {
 			return i
@@ -120,7 +121,7 @@ func (w *workload) remote(conn *pgconn.PgConn) int {
 }
 
 // run starts a client that ends with ctx. Its goroutine is waited for by finish.
-func (w *workload) run(ctx context.Context, s series) {
+func (w *Workload) run(ctx context.Context, s series) {
 	w.wg.Go(func() {
 		tick := time.NewTicker(s.pace)
 		defer tick.Stop()
@@ -143,7 +144,7 @@ func (w *workload) run(ctx context.Context, s series) {
 
 // write commits one row, over conn if it is not nil, and returns the connection if it can be used again. It takes no
 // context of the run: a row that is under way at the end is waited for.
-func (w *workload) write(conn *pgconn.PgConn, s series, n int64) *pgconn.PgConn {
+func (w *Workload) write(conn *pgconn.PgConn, s series, n int64) *pgconn.PgConn {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	if conn == nil || conn.IsClosed() {
@@ -169,7 +170,7 @@ func (w *workload) write(conn *pgconn.PgConn, s series, n int64) *pgconn.PgConn 
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	*s.into = append(*s.into, ack{s.writer, n, server, sent, got})
+	*s.into = append(*s.into, Ack{s.writer, n, server, sent, got})
 	return conn
 }
 
@@ -182,18 +183,18 @@ func hangUp(conn *pgconn.PgConn) {
 	_ = conn.Close(ctx)
 }
 
-func (w *workload) failed(err error) {
+func (w *Workload) failed(err error) {
 	text := err.Error()
 	if i := strings.LastIndex(text, ": "); i >= 0 {
 		text = text[i+2:]
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.fails[text]++
+	w.Fails[text]++
 }
 
 // check asks for /primary as HAProxy does, over a new connection each time.
-func (w *workload) check(ctx context.Context, i int, n *testcluster.Node) {
+func (w *Workload) check(ctx context.Context, i int, n *testcluster.Node) {
 	w.wg.Go(func() {
 		tick := time.NewTicker(checkPace)
 		defer tick.Stop()
@@ -206,13 +207,13 @@ func (w *workload) check(ctx context.Context, i int, n *testcluster.Node) {
 			sent := time.Since(w.start)
 			up := w.primary(n.RESTAddress())
 			w.mu.Lock()
-			w.checks = append(w.checks, health{i, up, sent, time.Since(w.start)})
+			w.Checks = append(w.Checks, Health{i, up, sent, time.Since(w.start)})
 			w.mu.Unlock()
 		}
 	})
 }
 
-func (w *workload) primary(address string) bool {
+func (w *Workload) primary(address string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := w.c.Dial(ctx, "tcp", address)
@@ -228,16 +229,16 @@ func (w *workload) primary(address string) bool {
 	return err == nil && strings.Contains(line, " 200 ")
 }
 
-// since is the time of the run.
-func (w *workload) since() time.Duration { return time.Since(w.start) }
+// Since is the time of the run.
+func (w *Workload) Since() time.Duration { return time.Since(w.start) }
 
-// answered waits until clients have been answered for a while, so that a fault meets a cluster at work.
-func (w *workload) answered(ctx context.Context, acks *[]ack, n int) error {
+// Answered waits until clients have been answered for a while, so that a fault meets a cluster at work.
+func (w *Workload) Answered(ctx context.Context, acks *[]Ack, n int) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		w.mu.Lock()
-		have, fails := len(*acks), fmt.Sprint(w.fails)
+		have, fails := len(*acks), fmt.Sprint(w.Fails)
 		w.mu.Unlock()
 		if have >= n {
 			return nil
@@ -250,14 +251,14 @@ func (w *workload) answered(ctx context.Context, acks *[]ack, n int) error {
 	}
 }
 
-// finish ends the clients and waits for them.
-func (w *workload) finish() {
+// Finish ends the clients and waits for them.
+func (w *Workload) Finish() {
 	w.stop()
 	w.wg.Wait()
 }
 
-// present reads all rows that node n has.
-func present(ctx context.Context, c *testcluster.Cluster, n *testcluster.Node) (map[row]bool, error) {
+// Present reads all rows that node n has.
+func Present(ctx context.Context, c *testcluster.Cluster, n *testcluster.Node) (map[Row]bool, error) {
 	cfg, err := c.ConnConfig(n, "postgres")
 	if err != nil {
 		return nil, err
@@ -271,7 +272,7 @@ func present(ctx context.Context, c *testcluster.Cluster, n *testcluster.Node) (
 	if err != nil {
 		return nil, err
 	}
-	rows := map[row]bool{}
+	rows := map[Row]bool{}
 	for _, r := range results {
 		for _, line := range r.Rows {
 			writer, err := strconv.Atoi(string(line[0]))
@@ -282,7 +283,7 @@ func present(ctx context.Context, c *testcluster.Cluster, n *testcluster.Node) (
 			if err != nil {
 				return nil, err
 			}
-			rows[row{writer, n}] = true
+			rows[Row{writer, n}] = true
 		}
 	}
 	return rows, nil
