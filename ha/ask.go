@@ -153,8 +153,8 @@ func (v *View) statusAt(now, next time.Time, m *Machine) *Status {
 		Name: v.Self.Name, Scope: v.Self.Scope, StartID: v.Self.StartID, At: now,
 		State: v.state(), Role: v.role(), Observed: v.Local.Obs, ObservedAt: v.Local.Sent,
 		Cluster: v.Store.Cluster, ClusterAt: v.Store.At, StoreSeen: v.Store.Answered, StoreProblem: v.Store.Problem,
-		Accepting: v.accepting(), Settings: v.Settings, Fence: v.describeFence(), Reason: m.last.Reason,
-		Notices: v.notices(), NextLoop: next, ShuttingDown: !v.Shutdown.IsZero(), Member: v.member(),
+		Accepting: v.accepting(), Settings: v.Settings, Fence: v.describeFence(), Watchdog: v.describeWatchdog(now), NoWatchdog: v.watchdogRefuses(now) != "", Reason: m.last.Reason,
+		Notices: v.notices(now), NextLoop: next, ShuttingDown: !v.Shutdown.IsZero(), Member: v.member(),
 	}
 	if v.Lease.State == LeaseHeld {
 		s.Authority = v.Lease.Auth
@@ -164,6 +164,7 @@ func (v *View) statusAt(now, next time.Time, m *Machine) *Status {
 	}
 	s.Busy = v.busy()
 	s.RuleCounts = maps.Clone(m.counts)
+	s.FenceFired, s.Demotions = v.Fence.Fired, v.Demotions
 	return s
 }
 
@@ -196,11 +197,17 @@ func (v *View) describeFence() string {
 }
 
 // notices is everything that an operator should know.
-func (v *View) notices() []string {
-	n := slices.Clone(v.Settings.Notices)
+func (v *View) notices(now time.Time) []string {
+	n := append(slices.Clone(v.Settings.Notices), v.watchdogNotices(now)...)
 	n = append(n, v.Store.Cluster.Problems...)
+	if v.changed() {
+		n = append(n, v.Changed.Why+"; nobody leads there yet")
+	}
 	if v.Local.Obs.Problem != "" {
 		n = append(n, v.Local.Obs.Problem)
+	}
+	if j := v.ClockJump; !j.At.IsZero() {
+		n = append(n, j.String())
 	}
 	if v.Configured.Problem != "" {
 		n = append(n, "the settings could not be handed to the server: "+v.Configured.Problem)
@@ -210,7 +217,7 @@ func (v *View) notices() []string {
 
 func explanation(now time.Time, v *View, m *Machine, s *Status) *Explanation {
 	e := &Explanation{Name: v.Self.Name, At: now, Role: s.Role, Rule: m.last.Reason.Rule, Sentence: m.last.Reason.Text,
-		Passed: m.last.Trace, Fence: s.Fence, Notices: s.Notices, Events: m.history}
+		Passed: m.last.Trace, Fence: s.Fence, Watchdog: s.Watchdog, Notices: s.Notices, Events: m.history}
 	if !m.last.Until.IsZero() {
 		e.Until = &m.last.Until
 	}

@@ -259,7 +259,7 @@ peer c silent asked -2.1s at -0.1s`, nil), "vacant.acquire")
 // the key.
 func TestShorterTTLWaitsForTheGuard(t *testing.T) {
 	s := situation(t, "me a\nlocal primary\nlease held sent -5s", func(now time.Time, v *ha.View) {
-		v.Fence = ha.FenceView{Armed: true, Until: now.Add(24600 * time.Millisecond), Order: ha.FenceOrder{At: now, Kill: now.Add(24600 * time.Millisecond)}}
+		v.Fence = ha.FenceView{Armed: true, Until: now.Add(24600 * time.Millisecond), Order: ha.FenceOrder{Postmaster: v.Local.Obs.Postmaster, At: now, Kill: now.Add(24600 * time.Millisecond)}}
 		v.Settings.TTL, v.Settings.LoopWait = 5*time.Second, time.Second
 	})
 	d := ha.Decide(s.Now, &s.View)

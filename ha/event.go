@@ -21,6 +21,8 @@ type (
 	Exited struct{ Exit postgres.Exit }
 	// FenceLost says that the guard has died, does not answer, or has fired.
 	FenceLost struct{ Loss FenceLoss }
+	// ClockJumped says that the machine's wall clock has jumped against the node's own.
+	ClockJumped struct{ By time.Duration }
 	// ShutdownAsked says that the agent shall end.
 	ShutdownAsked struct{}
 	// SettingsChanged brings settings that were read again from the local file.
@@ -157,6 +159,7 @@ func (Tick) event()             {}
 func (Hinted) event()           {}
 func (Exited) event()           {}
 func (FenceLost) event()        {}
+func (ClockJumped) event()      {}
 func (ShutdownAsked) event()    {}
 func (SettingsChanged) event()  {}
 func (Commanded) event()        {}

@@ -51,6 +51,7 @@ func Fold(now time.Time, v View, e Event) View {
 	if v.Lease.State == LeaseHeld {
 		v.Adopted = false
 	}
+	foldGuarded(now, &v)
 	return v
 }
 
@@ -75,15 +76,13 @@ func foldRest(now time.Time, v *View, e Event) {
 	case FenceArmed:
 		foldFenceArmed(now, v, e)
 	case FenceDisarmed:
-		if e.Fault == nil {
-			v.Fence.Armed, v.Fence.Until = false, time.Time{}
-		} else {
-			v.Fence.Failed, v.Fence.Problem = now, e.Fault.Text
-		}
+		foldFenceDisarmed(now, v, e)
 	case FenceLost:
-		v.Fence.Armed, v.Fence.Lost = false, e.Loss.Cause
+		foldFenceLost(v, e)
 	case WatchdogChecked, WatchdogArmed, WatchdogDisarmed:
 		foldWatchdog(now, v, e)
+	case ClockJumped:
+		foldClockJumped(now, v, e)
 	case ShutdownAsked:
 		if v.Shutdown.IsZero() {
 			v.Shutdown = now
@@ -162,7 +161,11 @@ func foldBegun(now time.Time, v *View, e Begun) {
 	case AcquireKey:
 		v.TookOver = v.TookOver || a.Request.Takeover != nil
 		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
-		v.Lease = Lease{State: LeaseDoubt, Decided: now, Timeline: postgres.Timeline(a.Request.Timeline)}
+		if v.Lease.State == LeaseHeld && v.changed() {
+			v.Lease.Decided, v.Lease.Timeline = now, postgres.Timeline(a.Request.Timeline)
+		} else {
+			v.Lease = Lease{State: LeaseDoubt, Decided: now, Timeline: postgres.Timeline(a.Request.Timeline)}
+		}
 	case ReleaseKey:
 		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
 		v.Lease.State, v.Lease.Auth = LeaseDoubt, Authority{}
@@ -248,7 +251,7 @@ func foldMixed(now time.Time, v *View) {
 	mixed := false
 	for i := range v.Store.Cluster.Members {
 		m := &v.Store.Cluster.Members[i]
-		mixed = mixed || (m.Name != v.Self.Name && m.Data.Tanist == "")
+		mixed = mixed || (m.Name != v.Self.Name && m.Data.Tanist == "" && m.Meta.Session != "") // without a session: somebody's manual put
 	}
 	if mixed == v.Mixed {
 		return
@@ -278,13 +281,4 @@ func foldPeer(now time.Time, v *View, e PeerAnswered) {
 		}
 		v.Handover = &n
 	}
-}
-
-// foldFenceArmed records the guard's acknowledgement.
-func foldFenceArmed(now time.Time, v *View, e FenceArmed) {
-	if e.Fault != nil {
-		v.Fence.Failed, v.Fence.Problem = now, e.Fault.Text
-		return
-	}
-	v.Fence = FenceView{Armed: true, Order: e.Order, Until: v.Fence.Until}
 }

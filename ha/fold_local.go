@@ -101,7 +101,10 @@ func foldTaskBegun(now time.Time, v *View, a RunTask) {
 			v.Rejoin.Restarts++
 			v.Rejoin.Lineage = nil // where the log ends is known only after the stop
 		}
-		v.Local.Demoted = v.Local.Demoted || a.Why == WhyDemote
+		if a.Why == WhyDemote {
+			v.Local.Demoted = true
+			v.Demotions++
+		}
 		switch a.Why {
 		case WhySwitchover, WhyShutdown:
 			if v.Lease.State == LeaseHeld {

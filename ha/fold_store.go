@@ -62,6 +62,7 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	if f := e.Cluster.Failover; f != nil && (s.Cluster.Failover == nil || s.Cluster.Failover.Version != f.Version) {
 		v.RequestSeen = now
 	}
+	foldStoreChanged(now, v, &e.Cluster)
 	s.Known, s.Cluster, s.Sent, s.At = true, e.Cluster, e.Sent, now
 	s.Seen = max(s.Seen, e.Cluster.Version)
 	if e.Settings != nil {
@@ -76,6 +77,7 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	}
 	foldLeaderSeen(now, v)
 	foldVacancy(now, v)
+	foldStoreSettled(v)
 	if v.Rejoin.Leader != leaderLife(&e.Cluster) {
 		v.Rejoin = Rejoin{Leader: leaderLife(&e.Cluster)}
 	}
@@ -97,8 +99,11 @@ func foldClaimSeen(v *View) {
 // foldLeaderSeen compares what a linearizable read shows of the leader key with what we thought.
 func foldLeaderSeen(now time.Time, v *View) {
 	l := v.Store.Cluster.Leader
-	mine := l != nil && v.Session.ID != "" && l.Meta.Session == v.Session.ID
+	mine := v.mine(l)
 	switch {
+	case v.Lease.State == LeaseHeld && v.changed() && mine:
+		v.Lease = v.leaseOf(now, l.Meta) // it was created again, and the answer to that was lost
+	case v.Lease.State == LeaseHeld && v.leadsOn(now):
 	case v.Lease.State == LeaseHeld && !mine && l != nil && l.Name == v.Self.Name && !v.Lease.RenewFailed.IsZero():
 		// A renewal of unknown fate may have moved the key to another session of ours: the next renewal tells.
 	case v.Lease.State == LeaseHeld && (!mine || l.Meta.Created != v.Lease.Leader.Created):
@@ -114,9 +119,14 @@ func foldLeaderSeen(now time.Time, v *View) {
 			v.TookOver = v.TookOver && !(l != nil && l.Name == v.Self.Name) // it did not happen: once more
 		}
 	case v.Lease.State == LeaseNone && mine:
-		v.Lease = Lease{State: LeaseHeld, Leader: l.Meta, Since: now, Decided: now, Late: true, Looked: now,
-			Auth: Authority{Sent: v.Session.Kept, TTL: v.Session.TTL}}
+		v.Lease = v.leaseOf(now, l.Meta)
 	}
+}
+
+// leaseOf is the lease by a leader key that was found to live with our session.
+func (v *View) leaseOf(now time.Time, l dcs.Meta) Lease {
+	return Lease{State: LeaseHeld, Leader: l, Since: now, Decided: now, Late: true, Looked: now,
+		Auth: Authority{Sent: v.Session.Kept, TTL: v.Session.TTL}}
 }
 
 func (v *View) lost(cause string) {
@@ -155,7 +165,7 @@ func foldSessionKept(now time.Time, v *View, e SessionKept) {
 		}
 		return
 	}
-	if e.Alive.Session != v.Session.ID && v.Lease.State == LeaseHeld {
+	if e.Alive.Session != v.Session.ID && v.Lease.State == LeaseHeld && !v.changed() {
 		v.lost("our session ended")
 	}
 	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: e.Sent}
@@ -167,7 +177,7 @@ func foldSessionKept(now time.Time, v *View, e SessionKept) {
 func (v *View) sessionLost() {
 	v.Session = SessionView{}
 	v.Store.MemberAt = time.Time{}
-	if v.Lease.State == LeaseHeld {
+	if v.Lease.State == LeaseHeld && !v.changed() {
 		v.lost("our session ended")
 	}
 }
@@ -177,7 +187,7 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 	decided, timeline := v.Lease.Decided, v.Lease.Timeline
 	switch {
 	case e.Fault == nil:
-		v.PromoteFailures = 0
+		v.PromoteFailures, v.Changed = 0, StoreChange{}
 		if e.Held.Leader.Session != v.Session.ID {
 			// A session of which we did not hear was opened after the last keepalive of the one that we knew. An acquire prolongs none.
 			v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: v.Session.Kept}
@@ -189,6 +199,11 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 		}
 	case e.Fault.Kind == FaultUnknown:
 		// Nothing is known until a read shows it: the lease stays in doubt.
+	case v.Lease.State == LeaseHeld:
+		// The key could not be created again in a store that was wiped: our authority lasts as long as it did.
+		if e.Fault.Kind == FaultSessionLost {
+			v.sessionLost()
+		}
 	case e.Fault.Kind == FaultSessionLost:
 		v.Lease = Lease{}
 		v.sessionLost()

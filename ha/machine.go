@@ -164,7 +164,9 @@ func (v *View) deadline(now time.Time, a Action) time.Time {
 		return now.Add(pollTimeout)
 	case AwaitPeer:
 		return now.Add(awaitTimeout)
-	case ArmFence, DisarmFence, ArmWatchdog, DisarmWatchdog, CheckWatchdog:
+	case ArmFence:
+		return now.Add(v.armTimeout(now))
+	case DisarmFence, ArmWatchdog, DisarmWatchdog, CheckWatchdog:
 		return now.Add(fenceTimeout)
 	case EnsureSlots:
 		return now.Add(slotsTimeout)

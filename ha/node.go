@@ -38,7 +38,9 @@ type Node struct {
 	logged int // decisions of the machine's history that have a line in the log
 	cached []byte
 
-	recorded uint64 // entries given to the Recorder
+	recorded uint64        // entries given to the Recorder
+	skew     time.Duration // of the wall clock, at the last event
+	skewed   bool          // skew is known
 }
 
 // ErrStopped is returned to those who ask a node that has ended.
@@ -81,7 +83,7 @@ func (c *Config) self() Self {
 	}
 	return Self{Watchdog: watchdog, Name: c.Name, Scope: c.Scope, Version: c.Version, Release: c.Release, StartID: c.StartID,
 		ConnURL: c.ConnURL, APIURL: c.APIURL, ProxyURL: c.ProxyURL, Started: c.Clock.Now(),
-		CanFound: c.BootstrapConfig != nil, Fence: c.Fence.Describe()}
+		CanFound: c.BootstrapConfig != nil, Fence: c.Fence.Describe(), Fenced: c.Fence != Fence(Unfenced{})}
 }
 
 // Run keeps the node's part of the cluster until ctx ends, then stops the server in order, hands over, and returns. It
@@ -170,6 +172,15 @@ func (n *Node) waitTask(d time.Duration) {
 
 // step lets the machine take one event and begins what it asks for.
 func (n *Node) step(root context.Context, e Event) time.Time {
+	if jump, ok := n.jumped(); ok {
+		n.take(root, jump)
+		n.cfg.Logger.Warn(n.machine.View().ClockJump.String())
+	}
+	return n.take(root, e)
+}
+
+// take lets the machine take e.
+func (n *Node) take(root context.Context, e Event) time.Time {
 	now := n.cfg.Clock.Now()
 	var start *Checkpoint
 	if n.cfg.Recorder != nil && n.recorded%checkpointEvery == 0 {

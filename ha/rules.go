@@ -7,6 +7,7 @@ import "time"
 func StandardRules() *Rulebook {
 	return &Rulebook{Sections: []Section{
 		{"authority", mayWriteNow, authorityRules},
+		{"watchdog", watchdogAsked, watchdogRules},
 		{"pulse", always, pulseRules},
 		{"handover", handingOver, handoverRules},
 		{"shutdown", shuttingDown, shutdownRules},
@@ -14,6 +15,7 @@ func StandardRules() *Rulebook {
 		{"task", taskRuns, taskRules},
 		{"found", foundingNow, foundRules},
 		{"empty", isEmpty, emptyRules},
+		{"wiped", wiped, wipedRules},
 		{"leader", holdsKey, leaderRules},
 		{"vacant", isVacant, vacantRules},
 		{"follow", always, followRules},

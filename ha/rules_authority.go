@@ -12,6 +12,7 @@ var authorityRules = []Rule{
 	{"authority.lost", authorityLost},
 	{"authority.ending", authorityEnding},
 	{"authority.none", authorityNone},
+	{"authority.unguarded", authorityUnguarded},
 }
 
 // authorityOverdue kills a server whose stop, or whose task that had to make room for the stop, does not end in time.
@@ -55,6 +56,9 @@ func authorityEnding(now time.Time, v *View) Verdict {
 	b := v.budget()
 	if now.Before(b.Rule) {
 		return pass("our authority lasts")
+	}
+	if w := &v.Watchdog; v.Lease.RenewFailed.IsZero() && b.End.Before(v.Lease.Auth.End()) {
+		return v.demote(now, b.Kill, "demoting self before the watchdog resets the machine: it was not kept alive: "+w.Problem)
 	}
 	return v.demote(now, b.Kill, "demoting self because DCS is not accessible and I was a leader")
 }

@@ -15,6 +15,7 @@ var foundRules = []Rule{
 	{"found.failed", foundFailed},
 	{"found.acquire", foundAcquire},
 	{"found.write-system-id", foundWriteSystemID},
+	{"found.watchdog", foundWatchdog},
 	{"found.arm", foundArm},
 	{"found.open", foundOpen},
 	{"found.done", foundDone},
@@ -64,6 +65,9 @@ func (v *View) claimLost() string {
 func (v *View) memberWithData() *dcs.Member {
 	for i := range v.Store.Cluster.Members {
 		m := &v.Store.Cluster.Members[i]
+		if m.Meta.Session == "" && v.Store.Sent.Sub(v.Vacancy.Since) >= v.w(v.Store.Sent) {
+			continue // nobody ends a key without a session: it does not stand in the way for ever (safety 2.8)
+		}
 		if m.Name != v.Self.Name && !noFailover(m) && m.Data.Role != "" && m.Data.Role != dcs.RoleUninitialized &&
 			m.Data.State != dcs.StateCreating && m.Data.State != dcs.StateInitializing {
 			return m
@@ -137,7 +141,7 @@ func foundWriteSystemID(now time.Time, v *View) Verdict {
 
 // foundArm tells the fence before the server is opened.
 func foundArm(now time.Time, v *View) Verdict {
-	if !v.running() || !v.closed() || v.Fence.Armed {
+	if !v.running() || !v.closed() || v.armed(now) {
 		return pass("the fence is armed, or the server is open or down")
 	}
 	return v.arm(now)
@@ -204,12 +208,16 @@ func emptyClaim(now time.Time, v *View) Verdict {
 		return pass("there is a leader: its data is cloned")
 	case v.Store.Cluster.Initialize != nil:
 		return pass("the cluster was founded, or somebody is at it")
+	case v.changed() && v.Changed.Founded:
+		return pass("the store has forgotten the cluster, or holds another one: " + v.Changed.Why)
 	case v.memberWithData() != nil:
 		return pass("the store has forgotten a cluster whose data " + v.memberWithData().Name + " has")
 	case !v.Self.CanFound:
 		return pass("no bootstrap section: this node does not found clusters")
 	case v.Settings.Tags.NoFailover:
 		return pass("nofailover: this node does not found clusters")
+	case v.watchdogRefuses(now) != "":
+		return pass("this node does not found clusters: a watchdog is required, and " + v.watchdogRefuses(now))
 	case v.Settings.StandbyCluster:
 		return pass("a standby cluster is asked for, which this release cannot make")
 	case v.Local.Obs.DataDir == postgres.DataDirUnfinished && v.Local.Obs.Unfinished == postgres.TaskRewind:

@@ -15,6 +15,8 @@ var leaderRules = []Rule{
 	{"leader.crash-hand-over", leaderCrashHandOver},
 	{"leader.start-failed", leaderStartFailed},
 	{"leader.system-id", leaderSystemID},
+	{"leader.fence-refused", leaderFenceRefused},
+	{"leader.watchdog", leaderWatchdog},
 	{"leader.start", leaderStart},
 	{"leader.not-ready", leaderNotReady},
 	{"leader.promote-failed", leaderPromoteFailed},
@@ -141,20 +143,6 @@ func (v *View) crashHandOver(now time.Time, why string) Verdict {
 	return act(why+": removed leader key after trying and failing to start postgres", v.release(dcs.StateCrashed))
 }
 
-// arm tells the fence until when we hold authority.
-func (v *View) arm(now time.Time) Verdict {
-	if d := v.renewFirst(now); d.matched {
-		return d
-	}
-	switch {
-	case !v.free(LaneFence):
-		return rest("arming the fence")
-	case !v.Fence.Failed.IsZero() && now.Before(v.Fence.Failed.Add(retry)):
-		return wait(v.Fence.Failed.Add(retry), "the fence cannot be armed: %s", v.Fence.Problem)
-	}
-	return act("the fence is armed before anything can write", ArmFence{v.order(now)})
-}
-
 // renewFirst waits for a renewal when too little authority is left to start or promote a server in (safety 1.4 and section 4).
 func (v *View) renewFirst(now time.Time) Verdict {
 	b := v.budget()
@@ -166,15 +154,6 @@ func (v *View) renewFirst(now time.Time) Verdict {
 		return act("too little authority is left: renewing first", v.renewal(now))
 	}
 	return rest("too little authority is left: renewing first")
-}
-
-// leaderArm arms the fence before a promotion, when nothing else is to be waited for (safety 3.5): it would be dismissed again over a server
-// that cannot write.
-func leaderArm(now time.Time, v *View) Verdict {
-	if v.primary() || v.Fence.Armed {
-		return pass("the fence is armed, or needs not be")
-	}
-	return v.arm(now)
 }
 
 // leaderStart starts a server that is down under our key. It becomes writable at once only if it was the primary under this same key, which
@@ -193,7 +172,7 @@ func leaderStart(now time.Time, v *View) Verdict {
 		return d
 	}
 	t := postgres.Task{Kind: postgres.TaskStart, AsPrimary: !v.Local.Obs.Standby && !v.Lease.Late, Slots: v.wantSlots()}
-	if t.AsPrimary && !v.Fence.Armed {
+	if t.AsPrimary && !v.armed(now) {
 		return v.arm(now)
 	}
 	if t.AsPrimary {
@@ -268,7 +247,7 @@ func leaderOpen(now time.Time, v *View) Verdict {
 		return pass("the server is open")
 	case v.systemID() != v.localSystemID():
 		return pass("/initialize has to say first that the cluster is this one")
-	case !v.Fence.Armed:
+	case !v.armed(now):
 		return v.arm(now)
 	}
 	return v.open(now)

@@ -47,6 +47,8 @@ func pulseObserve(now time.Time, v *View) Verdict {
 		return act("something happened to the server", Observe{})
 	case !now.Before(v.Local.Sent.Add(v.Settings.LoopWait)):
 		return act("it is time for a look", Observe{})
+	case v.startsAsPrimary() && v.Local.Obs.Postmaster == nil && !now.Before(v.Local.Sent.Add(5*retry)):
+		return act("a server is being started: the fence has to be told which", Observe{})
 	}
 	return pass("observed a moment ago")
 }
@@ -56,6 +58,8 @@ func pulseRenew(now time.Time, v *View) Verdict {
 	switch {
 	case v.Lease.State != LeaseHeld:
 		return pass("we do not hold the leader key")
+	case v.changed():
+		return pass("the store that could confirm it does not answer any more")
 	case !v.free(LaneStore):
 		return pass("the store is being asked already")
 	case now.Before(v.renewAt()):
@@ -66,8 +70,11 @@ func pulseRenew(now time.Time, v *View) Verdict {
 
 // renewAt is when the next renewal is due.
 func (v *View) renewAt() time.Time {
-	if !v.Lease.RenewFailed.IsZero() {
+	switch at := v.ClockJump.At; {
+	case !v.Lease.RenewFailed.IsZero():
 		return v.Lease.RenewFailed.Add(retry)
+	case v.ClockJump.By > 0 && v.Lease.Auth.Sent.Before(at):
+		return at // the machine may have been frozen
 	}
 	if at := v.moveAt(); v.Settings.TTL != v.AskedTTL && at.Before(v.Lease.Auth.Sent.Add(v.budget().Period)) {
 		return at
@@ -97,42 +104,14 @@ func (v *View) renewal(now time.Time) RenewKey {
 	return RenewKey{r}
 }
 
-// pulseFence tells the guard of the new end of our authority, and dismisses it when nothing can write.
-func pulseFence(now time.Time, v *View) Verdict {
-	f := &v.Fence
-	switch {
-	case !v.free(LaneFence):
-		return pass("the fence is being told")
-	case !f.Failed.IsZero() && now.Before(f.Failed.Add(retry)):
-		return pass("the fence did not take the last order: " + f.Problem)
-	case f.Armed && !v.mayWrite() && v.Local.Sent.After(f.Order.At) && !v.Local.Stale && v.Task == nil:
-		return act("the server cannot write: the fence is dismissed", DisarmFence{})
-	case v.Lease.State != LeaseHeld || !v.mayWrite():
-		return pass("nothing to extend")
-	}
-	if o := v.order(now); !f.Armed || o.Kill.After(f.Order.Kill) {
-		return act("the fence is told until when we hold authority", ArmFence{o})
-	}
-	return pass("the fence knows the end of our authority")
-}
-
-// order is what the fence has to know now.
-func (v *View) order(now time.Time) FenceOrder {
-	a := v.Lease.Auth
-	if v.Settings.TTL > 0 {
-		a.TTL = min(a.TTL, v.Settings.TTL)
-	}
-	o := NewBudget(a, v.Settings.LoopWait).Order()
-	o.Postmaster, o.At = v.Local.Obs.Postmaster, now
-	return o
-}
-
 // pulseSession keeps the session of the member key alive while we do not lead (a leader's renewal does that, too).
 func pulseSession(now time.Time, v *View) Verdict {
 	s := &v.Session
 	switch {
-	case v.Lease.State == LeaseHeld:
+	case v.Lease.State == LeaseHeld && !v.changed():
 		return pass("the renewal keeps the session")
+	case v.foreign() && v.changed():
+		return pass("the store holds another cluster")
 	case !v.free(LaneStore):
 		return pass("the store is being asked already")
 	case !v.Local.Known || !v.nameChecked():
@@ -298,12 +277,18 @@ func nextPulse(now time.Time, v *View) time.Time {
 		}
 	}
 	soon(v.Local.Sent.Add(v.Settings.LoopWait))
+	if v.startsAsPrimary() {
+		soon(v.Local.Sent.Add(5 * retry))
+	}
 	if v.Lease.State == LeaseHeld {
 		b := v.budget()
 		soon(v.renewAt())
 		soon(b.Rule)
 		soon(b.Kill)
 		soon(b.End)
+	}
+	if v.Lease.State == LeaseHeld && !v.changed() {
+		// The renewal keeps the session.
 	} else if !v.Session.Failed.IsZero() {
 		soon(v.Session.Failed.Add(v.sessionRetry(now)))
 	} else {
@@ -317,7 +302,11 @@ func nextPulse(now time.Time, v *View) time.Time {
 	soon(v.Store.MemberFailed.Add(v.sessionRetry(now)))
 	soon(v.Configured.Failed.Add(v.Settings.LoopWait))
 	soon(v.Configured.SlotsAt.Add(v.Settings.LoopWait))
-	soon(v.Fence.Failed.Add(retry))
+	v.watchdogPulse(soon)
+	soon(v.Fence.Failed.Add(v.fencePause()))
+	if !v.Fence.Unguarded.IsZero() {
+		soon(v.guardBy())
+	}
 	if f := v.Store.Cluster.Failover; f != nil && f.ScheduledAt != nil {
 		soon(*f.ScheduledAt)
 	}

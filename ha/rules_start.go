@@ -15,6 +15,7 @@ var startRules = []Rule{
 	{"start.other-cluster", startOtherCluster},
 	{"start.data-unusable", startDataUnusable},
 	{"start.take-over", startTakeOver},
+	{"start.dismiss", startDismiss},
 }
 
 // startUnobserved waits for the first look at the server, and until it has been told the settings.
@@ -77,6 +78,10 @@ func startOtherCluster(now time.Time, v *View) Verdict {
 		return pass("nothing to compare")
 	case mine == theirs:
 		return pass("the data directory is of this cluster")
+	case v.changed() && v.holds():
+		return pass("another store answers than the one that knows us as leader")
+	case v.changed() && v.Changed.Founded && v.Task == nil:
+		return rest("%s, and it holds another cluster: %s, not %s; waiting for ours", v.Changed.Why, theirs, mine)
 	case v.Task != nil:
 		return pass("the data directory is of another cluster; a task runs on it")
 	case (v.Initialize.Mine != nil || v.Initialize.Founded) && !v.Initialize.Opened:

@@ -13,9 +13,12 @@ var vacantRules = []Rule{
 	{"vacant.down", vacantDown},
 	{"vacant.not-ready", vacantNotReady},
 	{"vacant.not-allowed", vacantNotAllowed},
+	{"vacant.fence-refused", vacantFenceRefused},
+	{"vacant.watchdog", vacantWatchdog},
 	{"vacant.session", vacantSession},
 	{"vacant.candidate-named", vacantCandidateNamed},
 	{"vacant.lease-alive", vacantLeaseAlive},
+	{"vacant.store-changed", vacantStoreChanged},
 	{"vacant.handed-to-us", vacantHandedToUs},
 	{"vacant.not-founded", vacantNotFounded},
 	{"vacant.newcomer", vacantNewcomer},
@@ -168,7 +171,7 @@ func (v *View) acquire() AcquireKey {
 // live. A server that is found running as primary is that leader.
 func vacantNotFounded(now time.Time, v *View) Verdict {
 	end := v.Vacancy.Since.Add(v.w(now))
-	if v.systemID() != "" || (v.primary() && !v.closed()) || !now.Before(end) {
+	if v.systemID() != "" || (v.primary() && !v.closed()) || !now.Before(end) || v.changed() {
 		return pass("the cluster is known in the store, or enough time has passed")
 	}
 	if v.Store.Cluster.Initialize != nil {

@@ -35,6 +35,8 @@ type Status struct {
 	NextLoop     time.Time
 	ShuttingDown bool
 	RuleCounts   map[RuleID]uint64
+	FenceFired   uint64         // how often the fence has ended the server; without a fault that explains it, a bug
+	Demotions    uint64         // how often the server was stopped because it had no right to write, or nobody guarded it
 	Member       dcs.MemberData // as we publish it
 }
 

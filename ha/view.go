@@ -31,6 +31,7 @@ type View struct {
 	ConfigRaw       []byte    // the dynamic configuration in force; nil: none known
 	PromoteFailures int       // under the present lease
 	Vacancy         Vacancy
+	Changed         StoreChange // another store answers than the one in which we knew the cluster
 	Peers           map[string]PeerView
 	Fence           FenceView
 	Watchdog        WatchdogView
@@ -43,6 +44,8 @@ type View struct {
 	TookOver        bool          // the leader key of our earlier run was asked for
 	AskedTTL        time.Duration // the ttl that our session was last asked with
 	Problem         string        // why founding the cluster failed
+	Demotions       uint64        // how often the server was stopped because it had no right to write, or nobody guarded it
+	ClockJump       ClockJump     // the last one
 	Killed          time.Time     // last time the server was killed from outside of a task
 	Fatal           string        // why the node cannot go on
 	Done            bool          // the node has ended
@@ -57,7 +60,7 @@ type Self struct {
 	CanFound                      bool   // a bootstrap section exists
 	FoundConfig                   []byte // what is written to /config after founding
 	Fence                         string // what Fence.Describe said
-	Fenced                        bool
+	Fenced                        bool   // there is a fence
 	Watchdog                      string // what Watchdog.Describe said; "": there is none
 }
 
@@ -214,12 +217,16 @@ type PeerView struct {
 
 // FenceView is the guard as it has acknowledged.
 type FenceView struct {
-	Armed   bool
-	Order   FenceOrder
-	Until   time.Time // the latest end that it may have been told of, acknowledged or not; zero: it is not armed
-	Lost    string    // why it is gone; "": it is there
-	Failed  time.Time
-	Problem string
+	Armed     bool
+	Order     FenceOrder
+	Until     time.Time // the latest end that it may have been told of, acknowledged or not; zero: it is not armed
+	Lost      string    // why it is gone; "": it is there
+	Suspect   uint64    // an order that was under way when it was lost: its acknowledgement counts for nothing
+	Failed    time.Time
+	Problem   string
+	Failures  int       // orders in a row that were not acknowledged
+	Unguarded time.Time // since when the server may write and nobody guards it; zero: it is guarded, or cannot write
+	Fired     uint64    // how often it has ended the server
 }
 
 // WatchdogView is the watchdog as it has answered.
@@ -232,6 +239,13 @@ type WatchdogView struct {
 	Checked    time.Time     // last look whether it could be armed
 	Lacks      string        // what such a look has found missing
 	StopFailed time.Time     // last order to stop in vain
+}
+
+// ClockJump is a jump of the machine's wall clock against the node's own. Nothing is decided by the wall clock, but a machine that was frozen
+// may show it in this way only.
+type ClockJump struct {
+	At time.Time     // zero: there was none
+	By time.Duration // negative: back
 }
 
 // Rejoin is what we know about our log against the leader's.

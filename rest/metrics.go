@@ -130,6 +130,8 @@ func (s scrape) tanist(release string) {
 	if !st.ObservedAt.IsZero() {
 		s.gauge("tanist_observation_age_seconds", "Seconds since the server was last looked at.", max(0, s.now.Sub(st.ObservedAt).Seconds()))
 	}
+	s.counter("tanist_fence_fired_total", "How often the fence has ended the server; without a fault that explains it, a bug.", float64(st.FenceFired))
+	s.counter("tanist_demotions_total", "How often the server was stopped because it had no right to write, or nobody guarded it.", float64(st.Demotions))
 	for rule, count := range st.RuleCounts {
 		s.send(prometheus.CounterValue, "tanist_rule_total", "How often a decision was made by each rule.", float64(count), "rule", string(rule))
 	}

@@ -59,7 +59,7 @@ func (n *node) startAgent() {
 	a.lane = ha.StoreLane{Store: a.client, Parse: n.parse}
 	self := ha.Self{Name: n.name, Scope: "sim", Version: "4.1.4", Release: "sim", StartID: fmt.Sprintf("%s-%d", n.name, a.id),
 		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni",
-		Started: w.eng.now, CanFound: true, Fence: "guard"}
+		Started: w.eng.now, CanFound: true, Fence: "guard", Fenced: true}
 	settings, _ := n.parse(w.config)
 	a.machine = ha.NewMachine(self, settings, w.config, w.opts.Rules)
 	n.agent = a

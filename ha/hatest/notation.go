@@ -23,7 +23,7 @@ import (
 // lives, the member key is published, no task runs. Times are relative to the moment: -3s is three seconds ago, +20s is ahead.
 //
 // The nouns, each with its words, are listed at the functions that read them: me, tags, settings, store, session, lease, claim, initialize,
-// config, leader, member, vacant, known, peer, failover, failed-request, history, reserved, optime, local, upstream, task, last, handover,
+// config, leader, member, vacant, changed, known, peer, failover, failed-request, history, reserved, optime, local, upstream, task, last, handover,
 // rejoin, fence, busy, shutdown, command, and the single words adopted, took-over, killed, problem, promote-failures, unpublished.
 type Situation struct {
 	Now  time.Time
@@ -65,7 +65,7 @@ func ParseSituation(text string) (*Situation, error) {
 var nouns = map[string]func(*situation, *words){
 	"me": readMe, "tags": readTags, "settings": readSettings, "store": readStore, "session": readSession, "lease": readLease,
 	"claim": readClaim, "initialize": readInitialize, "config": readConfig, "leader": readLeader, "member": readMember,
-	"vacant": readVacant, "known": readKnown, "peer": readPeer, "failover": readFailover, "failed-request": readFailedRequest,
+	"vacant": readVacant, "changed": readChanged, "known": readKnown, "peer": readPeer, "failover": readFailover, "failed-request": readFailedRequest,
 	"history": readHistory, "reserved": readReserved, "optime": readOptime, "local": readLocal, "upstream": readUpstream,
 	"task": readTask, "last": readLast, "handover": readHandover, "rejoin": readRejoin, "fence": readFence, "busy": readBusy,
 	"shutdown": readShutdown, "command": readCommand,
@@ -85,6 +85,7 @@ type situation struct {
 	last        string // who led last
 	mine        bool   // the claim is ours
 	unpublished bool
+	forStart    bool // the fence guards the server that is about to be started
 }
 
 // SystemID is the cluster's in every situation that does not say otherwise.
@@ -133,6 +134,9 @@ func (s *situation) finish() *Situation {
 			v.Local.Upstream = &postgres.Upstream{Name: s.upstream, Host: s.upstream, Port: 5432,
 				Primary: c.Leader != nil && c.Leader.Name == s.upstream}
 		}
+	}
+	if f := &v.Fence; f.Armed && f.Order.Postmaster == nil && !s.forStart {
+		f.Order.Postmaster = v.Local.Obs.Postmaster
 	}
 	if s.mine {
 		v.Initialize.Mine = c.Initialize

@@ -81,6 +81,25 @@ func readVacant(s *situation, w *words) {
 	}
 }
 
+// readChanged: TIME [leader NAME] [knew NAME]...: when it was noticed that another store answers, and whom the old one knew.
+func readChanged(s *situation, w *words) {
+	c := &s.v.Changed
+	c.Since, c.Why, c.Founded, c.StoreID = w.time(), "the store was wiped", true, "old"
+	s.v.Store.Cluster.StoreID, s.v.Store.Cluster.Leader = "new", nil
+	for w.more() {
+		switch x := w.next(); x {
+		case "leader":
+			c.Leader = w.next()
+		case "knew":
+			name := w.next()
+			c.Known = append(c.Known, dcs.Member{Name: name, Meta: dcs.Meta{Session: "old-" + name},
+				Data: dcs.MemberData{ConnURL: connURL(name), APIURL: apiURL(name)}})
+		default:
+			w.unknown(x)
+		}
+	}
+}
+
 // readKnown: NAME: a member when somebody led last, whose key may have expired since.
 func readKnown(s *situation, w *words) {
 	name := w.next()

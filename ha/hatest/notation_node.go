@@ -9,15 +9,17 @@ import (
 	"github.com/tanist-ha/tanist/postgres"
 )
 
-// readMe: NAME [can-found] [started TIME].
+// readMe: NAME [can-found] [unfenced] [started TIME].
 func readMe(s *situation, w *words) {
 	name := w.next()
-	s.v.Self = ha.Self{Name: name, Scope: "demo", Version: "4.1.4", StartID: name + "-1", Started: s.now.Add(-time.Hour), Fence: "guard",
+	s.v.Self = ha.Self{Name: name, Scope: "demo", Version: "4.1.4", StartID: name + "-1", Started: s.now.Add(-time.Hour), Fence: "guard", Fenced: true,
 		ConnURL: connURL(name), APIURL: apiURL(name)}
 	for w.more() {
 		switch x := w.next(); x {
 		case "can-found":
 			s.v.Self.CanFound = true
+		case "unfenced":
+			s.v.Self.Fence, s.v.Self.Fenced = "unfenced", false
 		case "started":
 			s.v.Self.Started = w.time()
 		default:
@@ -246,7 +248,8 @@ func readHandover(s *situation, w *words) {
 	s.v.Handover = h
 }
 
-// readFence: armed [told TIME] [kill TIME] | failed TIME TEXT | lost TEXT. It was told just now unless told says otherwise.
+// readFence: [armed] [told TIME] [kill TIME] [of-another | for-start] [failures N] [unguarded TIME] and last failed TIME TEXT | lost TEXT. It was told just now,
+// and of the server that runs here, unless the words say otherwise. A server without a guard is so since just now.
 func readFence(s *situation, w *words) {
 	f := &s.v.Fence
 	for w.more() {
@@ -257,6 +260,14 @@ func readFence(s *situation, w *words) {
 			f.Order.At = w.time()
 		case "kill":
 			f.Order.Kill = w.time()
+		case "for-start":
+			s.forStart = true
+		case "of-another":
+			f.Order.Postmaster = &postgres.Postmaster{PID: 99, Start: 99}
+		case "failures":
+			f.Failures = w.number()
+		case "unguarded":
+			f.Unguarded = w.time()
 		case "failed":
 			f.Failed, f.Problem = w.time(), w.text()
 		case "lost":
