@@ -39,6 +39,7 @@ type Proxy struct {
 	mu     sync.Mutex
 	mode   Mode
 	delay  time.Duration
+	watch  func([]byte)
 	links  map[*link]struct{}
 	closed bool
 }
@@ -94,6 +95,13 @@ func (p *Proxy) SetDelay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
+}
+
+// Watch calls f with each piece of data that a client has sent, before it is forwarded; the connection waits for f. nil ends that.
+func (p *Proxy) Watch(f func(request []byte)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watch = f
 }
 
 // Close ends the proxy and all its connections, and waits for its goroutines.
@@ -163,6 +171,9 @@ func (p *Proxy) pump(l *link, from, to net.Conn, request bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if n > 0 && request {
+			p.show(buf[:n])
+		}
 		if n > 0 && p.forward(l, request) {
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				return
@@ -171,6 +182,15 @@ func (p *Proxy) pump(l *link, from, to net.Conn, request bool) {
 		if err != nil {
 			return
 		}
+	}
+}
+
+func (p *Proxy) show(request []byte) {
+	p.mu.Lock()
+	watch := p.watch
+	p.mu.Unlock()
+	if watch != nil {
+		watch(request)
 	}
 }
 

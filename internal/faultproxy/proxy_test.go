@@ -133,6 +133,15 @@ func TestModes(t *testing.T) {
 	p.SetDelay(quick)
 	fresh.say("seven")
 	expect("answer on a new connection", fresh.hear(long), "seven")
+	p.SetDelay(0)
+	seen, held := make(chan string), make(chan struct{})
+	p.Watch(func(b []byte) { seen <- string(b); <-held })
+	fresh.say("eight")
+	expect("watched", <-seen, "eight\n")
+	expect("held back", fresh.hear(quick), "silence")
+	close(held)
+	expect("let go", fresh.hear(long), "eight")
+	p.Watch(nil)
 	if n := p.Accepted(); n != 5 {
 		t.Fatalf("accepted %d connections, want 5", n)
 	}

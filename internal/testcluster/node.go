@@ -113,6 +113,35 @@ func (n *Node) processes() procs.Match {
 	return procs.Any(procs.InDir(n.Dir), procs.WithEnv(n.marker()))
 }
 
+// Guards lists the guard processes of this host, whichever agent has started them.
+func (n *Node) Guards() []int { return procs.Find(n.guards()) }
+
+// guards matches processes that run the agent's program, work in the root directory and are not the agent.
+func (n *Node) guards() procs.Match {
+	ours, root := procs.WithEnv(n.marker()), procs.Runs(n.c.Programs.Tanist())
+	return func(pid int) bool {
+		return pid != n.AgentPID() && ours(pid) && root(pid) && !procs.InDir(n.Dir)(pid)
+	}
+}
+
+// SignalGuards sends sig to the guard processes and returns how many there are.
+func (n *Node) SignalGuards(sig os.Signal) int {
+	m := n.guards()
+	return procs.Signal(procs.Find(m), m, sig)
+}
+
+// Held lists the processes of this host that are held back to become a server.
+func (n *Node) Held() []int {
+	here, ours := procs.InDir(n.DataDir), procs.Runs(n.c.Programs.Tanist())
+	return procs.Find(func(pid int) bool { return here(pid) && ours(pid) })
+}
+
+// SignalAll sends sig to every process of the host, as a service manager does that ends a group.
+func (n *Node) SignalAll(sig os.Signal) int {
+	m := n.processes()
+	return procs.Signal(procs.Find(m), m, sig)
+}
+
 // Running says whether the agent runs.
 func (n *Node) Running() bool { return n.agent.running() }
 

@@ -43,6 +43,14 @@ func WithEnv(variable string) Match {
 	}
 }
 
+// Runs matches processes whose program is the file at path, or was: it may have been replaced since.
+func Runs(path string) Match {
+	return func(pid int) bool {
+		exe, err := os.Readlink(proc(pid, "exe"))
+		return err == nil && strings.TrimSuffix(exe, " (deleted)") == path
+	}
+}
+
 // Titled matches processes that work in dir and whose title, as PostgreSQL sets it, contains text.
 func Titled(dir, text string) Match {
 	in := InDir(dir)

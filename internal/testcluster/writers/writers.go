@@ -91,6 +91,19 @@ func (w *Workload) AddInside(i int) error {
 	return nil
 }
 
+// AddReplication adds a client that commits over a replication connection to node i: a WAL sender takes SQL, too, and is ended later than
+// other clients when a server stops.
+func (w *Workload) AddReplication(i int) error {
+	cfg, err := w.c.ConnConfig(w.c.Nodes[i], "postgres")
+	if err != nil {
+		return err
+	}
+	cfg.RuntimeParams["replication"] = "database"
+	w.run(w.alive, series{writer: 60 + i, pace: perServer, connect: connector(&cfg.Config),
+		server: func(*pgconn.PgConn) int { return i }, into: &w.Acks})
+	return nil
+}
+
 // AddProxy adds a held and a fresh connection through HAProxy.
 func (w *Workload) AddProxy(host string, port int) error {
 	cfg, err := w.c.ConnConfigAt(host, port, "postgres")
