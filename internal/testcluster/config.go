@@ -39,7 +39,9 @@ func BaseConfig(c *Cluster, n *Node) (map[string]any, error) {
 		"restapi": map[string]any{
 			"listen": n.RESTAddress(), "connect_address": n.RESTAddress(),
 		},
-		"etcd3": map[string]any{"hosts": strings.Join(c.EtcdHosts(n), ",")},
+		// A test kills and freezes agents on a machine that may well have a watchdog.
+		"watchdog": map[string]any{"mode": "off"},
+		"etcd3":    map[string]any{"hosts": strings.Join(c.EtcdHosts(n), ",")},
 		"bootstrap": map[string]any{
 			"dcs":    dcs,
 			"initdb": []any{map[string]any{"encoding": "UTF8"}, "data-checksums"},

@@ -136,6 +136,9 @@ func (n *Node) Held() []int {
 	return procs.Find(func(pid int) bool { return here(pid) && ours(pid) })
 }
 
+// Server lists the processes that work in the data directory.
+func (n *Node) Server() []int { return procs.Find(procs.InDir(n.DataDir)) }
+
 // SignalAll sends sig to every process of the host, as a service manager does that ends a group.
 func (n *Node) SignalAll(sig os.Signal) int {
 	m := n.processes()

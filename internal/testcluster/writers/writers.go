@@ -264,6 +264,16 @@ func (w *Workload) Answered(ctx context.Context, acks *[]Ack, n int) error {
 	}
 }
 
+// Newest is when the last answer so far came.
+func (w *Workload) Newest() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.Acks) == 0 {
+		return 0
+	}
+	return w.Acks[len(w.Acks)-1].Got
+}
+
 // Finish ends the clients and waits for them.
 func (w *Workload) Finish() {
 	w.stop()

@@ -1,0 +1,186 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tanist-ha/tanist/internal/faultproxy"
+	"github.com/tanist-ha/tanist/internal/testcluster"
+)
+
+// scenario is one way in which an agent or its guard goes while a server lives.
+type scenario struct {
+	name string
+	run  func(s *siege)
+}
+
+// TestGuardWhenTheAgentDies kills or freezes the leader's agent at every step on which its server becomes or stays writable. In each case
+// that server has to be silent before the next leader's speaks, and what it had acknowledged has to be there.
+func TestGuardWhenTheAgentDies(t *testing.T) {
+	f := startFortress(t, testcluster.Options{})
+	for _, sc := range []scenario{
+		{"agent killed after acquire", killedAfterAcquire},
+		{"agent killed after arm", killedAfterArm},
+		{"agent killed after fork", killedAfterFork},
+		{"agent killed after exec", killedAfterExec},
+		{"agent killed after promote", killedAfterPromote},
+		{"agent killed", killed},
+		{"agent frozen between decide and acquire, thawed after T", frozenBeforeAcquire},
+		{"agent frozen between decide and promote, thawed after T", frozenBeforePromote},
+		{"agent frozen for longer than ttl", frozen},
+	} {
+		t.Run(sc.name, func(t *testing.T) {
+			s := f.siege(t)
+			sc.run(s)
+			s.lift()
+		})
+	}
+}
+
+// killedAfterAcquire: the store has given the leader key, and the agent never learns of it.
+func killedAfterAcquire(s *siege) {
+	way := s.ways[s.other.Name]
+	way.Watch(func(request []byte) {
+		if s.acquires(request) {
+			way.Set(faultproxy.DropReplies)
+		}
+	})
+	defer way.Set(faultproxy.Pass)
+	defer way.Watch(nil)
+	s.handOver()
+	s.leadsInStore(s.other)
+	s.step(s.other.KillAgent)
+	s.newLeader(s.other)
+}
+
+// killedAfterArm: the guard knows the end of the authority, and the promotion was not asked for yet.
+func killedAfterArm(s *siege) {
+	held, release := s.hold(s.other, "promote")
+	s.handOver()
+	held()
+	s.step(s.other.KillAgent)
+	release()
+	s.newLeader(s.other)
+}
+
+// killedAfterFork: the process that is to become the server exists, and waits for the guard, which is frozen to make that wait long.
+func killedAfterFork(s *siege) {
+	_, release := s.hold(s.leader, "control")
+	began := s.watchLog(s.leader, "starting primary after failure")
+	s.must(s.leader.KillPostmaster())
+	began()
+	signalGuards(s, s.leader, syscall.SIGSTOP)
+	release()
+	s.promptly("a server-to-be waits", func() bool { return len(s.leader.Held()) > 0 })
+	s.step(s.leader.KillAgent)
+	signalGuards(s, s.leader, syscall.SIGCONT)
+	s.serverGone(s.leader)
+	s.newLeader(s.leader)
+}
+
+// killedAfterExec: the server recovers from the crash, and becomes writable by itself.
+func killedAfterExec(s *siege) {
+	old, _ := s.leader.Postmaster()
+	s.must(s.leader.KillPostmaster())
+	s.promptly("the next postmaster runs", func() bool {
+		pid, ok := s.leader.Postmaster()
+		return ok && pid != old
+	})
+	s.step(s.leader.KillAgent)
+	s.newLeader(s.leader)
+}
+
+func killedAfterPromote(s *siege) {
+	s.handOver()
+	s.promptly("the other server takes writes", func() bool {
+		rows, err := s.SQL(s.t.Context(), s.other, "select pg_is_in_recovery()")
+		return err == nil && rows[0][0] == "false"
+	})
+	s.step(s.other.KillAgent)
+	s.newLeader(s.other)
+}
+
+func killed(s *siege) {
+	s.step(s.leader.KillAgent)
+	s.newLeader(s.leader)
+}
+
+// frozenBeforeAcquire: the request for the leader key leaves the agent and arrives when its grounds are long gone.
+func frozenBeforeAcquire(s *siege) {
+	way, late, caught := s.ways[s.other.Name], make(chan struct{}), make(chan error, 1)
+	way.Watch(func(request []byte) {
+		if !s.acquires(request) {
+			return
+		}
+		select {
+		case caught <- s.other.FreezeAgent():
+			<-late
+		default: // there is one already
+		}
+	})
+	defer way.Watch(nil)
+	s.handOver()
+	select {
+	case err := <-caught:
+		s.must(err)
+	case <-time.After(patience):
+		s.t.Fatal("the other node never asked for the leader key")
+	}
+	defer s.other.ThawAgent() //nolint:errcheck // it may have been thawed
+	s.newLeader(s.other)
+	s.wait(time.Second)
+	close(late)
+	s.must(s.other.ThawAgent())
+}
+
+// frozenBeforePromote: the guard is armed and fires, whatever the role; the thawed agent finds no server to promote.
+func frozenBeforePromote(s *siege) {
+	held, release := s.hold(s.other, "promote")
+	s.handOver()
+	held()
+	s.must(s.other.FreezeAgent())
+	release()
+	s.newLeader(s.other)
+	s.wait(time.Second)
+	s.must(s.other.ThawAgent())
+}
+
+func frozen(s *siege) {
+	s.must(s.leader.FreezeAgent())
+	s.newLeader(s.leader)
+	s.wait(3 * time.Second)
+	s.must(s.leader.ThawAgent())
+}
+
+// watchLog returns a function that waits until the node's agent has said text after this call.
+func (s *siege) watchLog(n *testcluster.Node, text string) (said func()) {
+	before := len(n.Log())
+	return func() {
+		s.t.Helper()
+		s.promptly(n.Name+" says "+text, func() bool { return strings.Contains(n.Log()[before:], text) })
+	}
+}
+
+// TestGuardWhenBothDie measures what a numbered assumption leaves open: agent and guard gone together, with the server alive. Nothing but
+// a hardware watchdog closes it. What the cluster owes is to heal.
+func TestGuardWhenBothDie(t *testing.T) {
+	if os.Getenv("CHAOS") == "" {
+		t.Skip("measures an assumption: make chaos")
+	}
+	f := startFortress(t, testcluster.Options{})
+	s := f.siege(t)
+	signalGuards(s, s.leader, syscall.SIGSTOP)
+	s.step(s.leader.KillAgent)
+	signalGuards(s, s.leader, syscall.SIGKILL)
+	s.newLeader(s.leader)
+	s.wait(5 * time.Second)
+	s.step(func(context.Context) error { return s.leader.Start() })
+	s.healthy()
+	s.measure("agent and guard killed together")
+}

@@ -1,0 +1,146 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tanist-ha/tanist/internal/testcluster"
+)
+
+// TestGuardProcess disturbs the guard of a healthy leader, and hands a server from agent to agent. Nobody outside may notice.
+func TestGuardProcess(t *testing.T) {
+	f := startFortress(t, testcluster.Options{})
+	for _, sc := range []scenario{
+		{"guard killed", guardKilled},
+		{"guard frozen and thawed under a healthy agent", guardFrozen},
+		{"agent started again under a guard", agentAgain},
+		{"takeover from a frozen guard", takeoverFromFrozen},
+		{"agent killed after a takeover", killedAfterTakeover},
+		{"binary replaced under a running guard", binaryReplaced},
+		{"KillMode=process", killModeProcess},
+		{"KillMode=control-group", killModeGroup},
+		{"SIGTERM to the whole group while the agent is frozen", groupWhileFrozen},
+	} {
+		t.Run(sc.name, func(t *testing.T) {
+			s := f.siege(t)
+			sc.run(s)
+			s.lift()
+		})
+	}
+}
+
+// guardKilled: its death is an event, and the next one is armed at once.
+func guardKilled(s *siege) {
+	pid, _ := s.leader.Postmaster()
+	guard := s.guardOf(s.leader)
+	signalGuards(s, s.leader, syscall.SIGKILL)
+	s.guardOf(s.leader, guard)
+	s.wait(ttl)
+	s.undisturbed(pid)
+}
+
+// guardFrozen: a guard that does not answer is replaced and killed; it would fire its old end after a thaw.
+func guardFrozen(s *siege) {
+	pid, _ := s.leader.Postmaster()
+	guard := s.guardOf(s.leader)
+	signalGuards(s, s.leader, syscall.SIGSTOP)
+	s.guardOf(s.leader, guard)
+	_ = syscall.Kill(guard, syscall.SIGCONT) // gone, if all is well
+	s.wait(ttl)
+	s.undisturbed(pid)
+}
+
+// agentAgain: a new agent takes the server and its guard over, with the old one's time.
+func agentAgain(s *siege) {
+	pid, _ := s.leader.Postmaster()
+	guard := s.guardOf(s.leader)
+	s.step(s.leader.KillAgent)
+	s.must(s.leader.Start())
+	s.guardOf(s.leader, guard)
+	s.wait(ttl)
+	s.undisturbed(pid)
+}
+
+func takeoverFromFrozen(s *siege) {
+	pid, _ := s.leader.Postmaster()
+	guard := s.guardOf(s.leader)
+	signalGuards(s, s.leader, syscall.SIGSTOP)
+	s.step(s.leader.KillAgent)
+	s.must(s.leader.Start())
+	s.guardOf(s.leader, guard)
+	_ = syscall.Kill(guard, syscall.SIGCONT)
+	s.wait(ttl)
+	s.undisturbed(pid)
+}
+
+// killedAfterTakeover: the guard that was taken over from is gone, and the one that took over fires.
+func killedAfterTakeover(s *siege) {
+	guard := s.guardOf(s.leader)
+	s.step(s.leader.KillAgent)
+	s.must(s.leader.Start())
+	s.guardOf(s.leader, guard)
+	s.step(s.leader.KillAgent)
+	s.newLeader(s.leader)
+}
+
+// binaryReplaced: a package upgrade puts a new file in the place of the program that the guard runs.
+func binaryReplaced(s *siege) {
+	pid, _ := s.leader.Postmaster()
+	guard := s.guardOf(s.leader)
+	program := s.Programs.Tanist()
+	raw, err := os.ReadFile(program)
+	s.must(err)
+	s.must(os.WriteFile(program+".new", raw, 0o755))
+	s.must(os.Rename(program+".new", program))
+	s.wait(ttl) // the old guard is told of new ends by the old agent
+	s.undisturbed(pid)
+	s.step(s.leader.KillAgent)
+	s.must(s.leader.Start())
+	s.guardOf(s.leader, guard)
+	s.undisturbed(pid)
+}
+
+// killModeProcess: the service manager tells the agent alone, which stops its server and dismisses its guard.
+func killModeProcess(s *siege) {
+	s.step(s.leader.Stop)
+	s.alone(s.leader)
+	s.newLeader(s.leader)
+}
+
+// killModeGroup: it tells everybody at once. The guard has to live for as long as the server does.
+func killModeGroup(s *siege) {
+	s.leader.SignalAll(syscall.SIGTERM)
+	s.step(func(ctx context.Context) error {
+		_, err := s.leader.Exit(ctx)
+		return err
+	})
+	s.alone(s.leader)
+	s.newLeader(s.leader)
+}
+
+// groupWhileFrozen: an agent that hangs cannot end in order, and PostgreSQL takes SIGTERM for "when the last client has gone": the guard
+// ends the server.
+func groupWhileFrozen(s *siege) {
+	s.must(s.leader.FreezeAgent())
+	s.leader.SignalAll(syscall.SIGTERM)
+	s.serverGone(s.leader)
+	s.newLeader(s.leader)
+	s.wait(time.Second)
+	s.must(s.leader.ThawAgent()) // and SIGTERM is waiting for it
+	s.step(func(ctx context.Context) error {
+		_, err := s.leader.Exit(ctx)
+		return err
+	})
+}
+
+// alone waits until nothing of the node is left: no server, and no guard.
+func (s *siege) alone(n *testcluster.Node) {
+	s.t.Helper()
+	s.serverGone(n)
+	eventually(s.t, "no guard of "+n.Name+" is left", func() (bool, string) { return len(n.Guards()) == 0, "there is one" })
+}
