@@ -3,6 +3,7 @@ package config
 import (
 	"net/url"
 	"path/filepath"
+	"time"
 
 	"github.com/tanist-ha/tanist/ha"
 	"github.com/tanist-ha/tanist/postgres"
@@ -88,8 +89,20 @@ type Log struct {
 type Watchdog struct {
 	Mode         string // off, automatic or required
 	Device       string
-	SafetyMargin int
-	Driver       string
+	SafetyMargin int    // seconds; -1: the device counts half of the ttl
+	Driver       string // default or testing
+}
+
+// settings are what a node is told of it.
+func (w *Watchdog) settings() ha.WatchdogSettings {
+	s := ha.WatchdogSettings{SafetyMargin: time.Duration(w.SafetyMargin) * time.Second}
+	switch w.Mode {
+	case "automatic":
+		s.Mode = ha.WatchdogAutomatic
+	case "required":
+		s.Mode = ha.WatchdogRequired
+	}
+	return s
 }
 
 // Bootstrap is the section bootstrap: how a cluster is founded. It has no effect on one that exists.

@@ -105,9 +105,7 @@ func (c *Config) settings(t *tree) *settingsBuilder {
 	merged := b.postgres(root)
 	b.problems = append(r.problems, merged.problems...)
 	b.s.Tags = c.Tags
-	if c.Watchdog.Mode == "required" {
-		b.unhonoured("watchdog.mode: required")
-	}
+	b.s.Watchdog = c.Watchdog.settings()
 	if c.Tags.NoStream {
 		b.unhonoured("tags.nostream")
 	}

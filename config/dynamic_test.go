@@ -130,13 +130,13 @@ func TestValuesThatCannotBeUsedGiveWayToDefaults(t *testing.T) {
 }
 
 func TestWhatIsNotHonouredIsSaid(t *testing.T) {
-	c := mustLoad(t, minimal+"  rewind: [debug]\n  parameters_primary: {work_mem: 1MB}\nwatchdog: {mode: required}\ntags: {nostream: true}\n")
+	c := mustLoad(t, minimal+"  rewind: [debug]\n  parameters_primary: {work_mem: 1MB}\ntags: {nostream: true}\n")
 	s := dynamic(t, c, `{"synchronous_mode":"quorum","synchronous_mode_strict":true,"failsafe_mode":"on","pause":true,"standby_cluster":{"host":"x"},
 		"slots":{"a":null},"ignore_slots":[{"name":"b"}],"member_slots_ttl":"1h","master_stop_timeout":5,
 		"postgresql":{"create_replica_methods":["pgbackrest","basebackup"],"recovery_conf":{"trigger_file":"/x","restore_command":"y"}}}`)
 	var want []string
 	for _, k := range []string{"synchronous_mode", "synchronous_mode_strict", "failsafe_mode", "pause", "standby_cluster", "slots", "ignore_slots", "member_slots_ttl",
-		"master_stop_timeout", "trigger_file", "postgresql.create_replica_methods", "postgresql.rewind", "postgresql.parameters_primary", "watchdog.mode: required", "tags.nostream"} {
+		"master_stop_timeout", "trigger_file", "postgresql.create_replica_methods", "postgresql.rewind", "postgresql.parameters_primary", "tags.nostream"} {
 		want = append(want, k+" is set and NOT honoured")
 	}
 	if d := cmp.Diff(want, s.Notices); d != "" {

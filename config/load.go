@@ -204,12 +204,9 @@ func (c *Config) readWatchdog(s *section) {
 		Mode:         mode,
 		Device:       s.text("device", "/dev/watchdog"),
 		SafetyMargin: int(s.integer("safety_margin", 5, -1, math.MaxInt32, "s")),
-		Driver:       s.text("driver", "default"),
+		Driver:       s.oneOf("driver", "default", "testing"),
 	}
 	s.done()
-	if s.present() && mode != "off" {
-		s.r.warn(s.path, "is read and not honoured yet", "no hardware watchdog guards this node")
-	}
 }
 
 // credentialKeys are the keys of one role under authentication.

@@ -15,6 +15,8 @@ func (c *Config) RestartNeeded(next *Config) []string {
 		{"namespace", c.Namespace, next.Namespace},
 		{"etcd3", c.Etcd3, next.Etcd3},
 		{"embedetcd", c.EmbedEtcd, next.EmbedEtcd},
+		{"watchdog.device", c.Watchdog.Device, next.Watchdog.Device},
+		{"watchdog.driver", c.Watchdog.Driver, next.Watchdog.Driver},
 		{"restapi.request_queue_size", c.RestAPI.RequestQueueSize, next.RestAPI.RequestQueueSize},
 		{"postgresql.listen", c.PostgreSQL.ListenAddresses() + ":" + itoa(c.PostgreSQL.ListenPort), next.PostgreSQL.ListenAddresses() + ":" + itoa(next.PostgreSQL.ListenPort)},
 		{"postgresql.data_dir", c.PostgreSQL.DataDir, next.PostgreSQL.DataDir},

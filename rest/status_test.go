@@ -110,6 +110,21 @@ func TestPatroniTellsTheLastLookWithItsAge(t *testing.T) {
 	}
 }
 
+// Peers do not wait in an election for a node that must have a watchdog and has none.
+func TestPatroniTellsThatTheWatchdogFailed(t *testing.T) {
+	type answer struct {
+		Failed   bool   `json:"watchdog_failed"`
+		Watchdog string `json:"tanist_watchdog"`
+	}
+	for _, want := range []answer{{}, {false, "watchdog /dev/watchdog, armed"}, {true, "watchdog /dev/watchdog, not armed: no such file"}} {
+		node := resttest.NewNode(now, with(replica(), func(st *ha.Status) { st.NoWatchdog, st.Watchdog = want.Failed, want.Watchdog }))
+		h := newHandler(t, testConfig(node, resttest.NewStore(dcs.Cluster{})))
+		if diff := cmp.Diff(want, decode[answer](t, ask(h, "GET", "/patroni", ""))); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 // The long poll of a hand-over: the answer comes when the position is there, and not before.
 func TestPatroniWaitsForAPosition(t *testing.T) {
 	node := resttest.NewNode(now, replica())

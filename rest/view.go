@@ -119,8 +119,9 @@ func (h *Handler) document(v *view, obs postgres.Observation) restapi.Status {
 		State: st.State, Role: st.Role,
 		Pause: st.Settings.Paused, ClusterUnlocked: !st.ClusterAt.IsZero() && st.Cluster.Leader == nil,
 		Tags: st.Settings.Tags.All, SystemID: systemID(st, obs), PendingRestart: len(obs.PendingRestart) > 0,
-		Patroni: restapi.Agent{Version: h.Version, Scope: st.Scope, Name: st.Name},
-		Tanist:  h.Release, TanistStart: st.StartID,
+		Patroni:        restapi.Agent{Version: h.Version, Scope: st.Scope, Name: st.Name},
+		WatchdogFailed: st.NoWatchdog,
+		Tanist:         h.Release, TanistStart: st.StartID, TanistWatchdog: st.Watchdog,
 	}
 	if !st.StoreSeen.IsZero() {
 		doc.DCSLastSeen = st.StoreSeen.Unix()

@@ -117,6 +117,10 @@ func (a *agent) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	watchdog, err := newWatchdog(a.cfg, clock.Now)
+	if err != nil {
+		return err
+	}
 	a.node, err = ha.NewNode(ha.Config{
 		Name: a.cfg.Name, Scope: a.cfg.Scope, Version: version.Patroni, Release: version.Release, StartID: startID,
 		ConnURL: a.cfg.ConnURL(), APIURL: a.cfg.APIURL(), ProxyURL: a.cfg.ProxyURL(),
@@ -126,6 +130,7 @@ func (a *agent) assemble(ctx context.Context) error {
 		Postgres:        a.postgres,
 		Peers:           peers,
 		Fence:           ha.Unfenced{},
+		Watchdog:        watchdog,
 		Hooks:           hooks{a.hooks},
 		Parse:           a.live.Parse,
 		Cache:           usableCache{a.cfg.Cache(), a.cfg},

@@ -170,6 +170,9 @@ func (e explained) print(w io.Writer, show shown) {
 		fmt.Fprintf(w, "  waits until %s (%s)\n", x.Until.Format(time.RFC3339), left)
 	}
 	fmt.Fprintf(w, "  fence: %s\n", x.Fence)
+	if x.Watchdog != "" {
+		fmt.Fprintf(w, "  watchdog: %s\n", x.Watchdog)
+	}
 	printPassed(w, x, show.all)
 	if n := min(show.events, len(x.Events)); n > 0 {
 		fmt.Fprintln(w, "  last changes:")

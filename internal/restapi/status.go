@@ -35,9 +35,10 @@ type Status struct {
 	ScheduledRestart     json.RawMessage              `json:"scheduled_restart,omitempty"`
 	WatchdogFailed       bool                         `json:"watchdog_failed,omitempty"`
 
-	Tanist      string  `json:"tanist,omitempty"`       // release of the agent
-	TanistStart string  `json:"tanist_start,omitempty"` // random id of its run
-	TanistAge   float64 `json:"tanist_age,omitempty"`   // seconds since the observation that the answer rests on
+	Tanist         string  `json:"tanist,omitempty"`          // release of the agent
+	TanistStart    string  `json:"tanist_start,omitempty"`    // random id of its run
+	TanistWatchdog string  `json:"tanist_watchdog,omitempty"` // what the watchdog does, where one is asked for
+	TanistAge      float64 `json:"tanist_age,omitempty"`      // seconds since the observation that the answer rests on
 }
 
 // Agent names the agent that answers. Version is the Patroni version that it is compatible with: three plain numbers.

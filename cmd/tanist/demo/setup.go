@@ -19,6 +19,7 @@ const ttl = 5 * time.Second
 // configuration is a member's file. What it uses is what patroni.yml has, but for embedetcd and minimum_ttl.
 const configuration = `scope: demo
 name: %[1]s
+watchdog: {mode: off} # the story kills and freezes; it is not to reset this machine
 restapi:
   listen: %[2]s
   connect_address: %[2]s
