@@ -3,52 +3,211 @@ package guard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/tanist-ha/tanist/ha"
+	"github.com/tanist-ha/tanist/ha/guard/internal/warden"
+	"github.com/tanist-ha/tanist/postgres"
 )
 
 // Config is what New needs.
 type Config struct {
-	Executable string                        // program whose main calls Main; "": this one
+	Executable string                        // program whose main calls Main; "": this one, also after its file was replaced
 	SocketDir  string                        // where a socket file may lie, beside the data directory; "": abstract socket only
 	Boottime   func(time.Time) time.Duration // a time of the node's clock in CLOCK_BOOTTIME: bootclock.Clock.Boottime
 	Logger     *slog.Logger                  // nil: discard
 }
 
-// Guard is the agent's side of a guard process. It implements ha.Fence.
-type Guard struct{}
+// Guard is the agent's side of a guard process. It implements ha.Fence. It is made by New and is safe for concurrent use; orders are
+// carried out one after the other.
+type Guard struct {
+	cfg  Config
+	log  *slog.Logger
+	lost chan ha.FenceLoss
+
+	turn       chan struct{} // held by whoever gives orders to processes, and by Close
+	closed     bool          // under turn
+	target     postgres.Postmaster
+	announced  bool // target was attached, and orders still call it "the one that is about to be started"
+	memory     *memoryLook
+	goroutines sync.WaitGroup
+
+	mu      sync.Mutex
+	current *process // the guard that is idle or armed; nil: none could be started
+	armed   bool     // current has acknowledged an order and was not disarmed
+	trouble string   // why there is none
+}
 
 var _ ha.Fence = (*Guard)(nil)
 
-var errUnbuilt = errors.New("the guard is not built yet")
+// New starts an idle guard process, so that it is ready when it is needed.
+func New(c Config) (*Guard, error) {
+	if c.Boottime == nil {
+		return nil, errors.New("guard: Boottime is nil: pass bootclock.Clock.Boottime of the node's clock")
+	}
+	if c.Executable == "" {
+		c.Executable = self
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	g := &Guard{cfg: c, log: c.Logger, lost: make(chan ha.FenceLoss, 16), turn: make(chan struct{}, 1)}
+	p, err := g.start(context.Background())
+	if err != nil {
+		g.goroutines.Wait()
+		return nil, err
+	}
+	g.setCurrent(p)
+	return g, nil
+}
 
-// Main must be the first line of a program's main: it runs the guard process or the start shim, if this process was started as one, and
-// does not return then.
-func Main() {}
+// start starts an idle guard process.
+func (g *Guard) start(ctx context.Context) (*process, error) {
+	p, err := startProcess(ctx, g.cfg.Executable, g.told, func(f func()) { g.goroutines.Go(f) })
+	if err != nil {
+		return nil, err
+	}
+	g.goroutines.Go(func() { g.watch(p) })
+	return p, nil
+}
 
-// New starts an idle guard process.
-func New(Config) (*Guard, error) { return nil, errUnbuilt }
+// watch tells the end of an armed guard, and puts another in its place.
+func (g *Guard) watch(p *process) {
+	<-p.gone
+	g.mu.Lock()
+	mine, armed := g.current == p, g.armed
+	if mine {
+		g.current, g.armed = nil, false
+		g.trouble = "the guard process has ended: " + p.ended()
+	}
+	g.mu.Unlock()
+	if !mine || p.ended() == "" { // it was replaced, or let go
+		return
+	}
+	if armed && p.state().State != warden.StateFired {
+		g.tellLost(ha.FenceLoss{Cause: fmt.Sprintf("guard %d has died (%s)", p.pid, p.ended())})
+	}
+	g.turn <- struct{}{}
+	defer func() { <-g.turn }()
+	if g.closed || g.process() != nil {
+		return
+	}
+	fresh, err := g.start(context.Background())
+	if err != nil {
+		g.log.Error("start a guard in place of one that ended", "error", err)
+		return
+	}
+	g.setCurrent(fresh)
+}
 
-// Arm implements ha.Fence.
-func (g *Guard) Arm(context.Context, ha.FenceOrder) error { return errUnbuilt }
+// told hears what a guard says unasked. It must not block.
+func (g *Guard) told(p *process, r warden.Reply) {
+	g.mu.Lock()
+	mine, armed := g.current == p, g.armed
+	if mine && (r.State == warden.StateFired || r.State == warden.StateIdle) {
+		g.armed = false
+	}
+	g.mu.Unlock()
+	switch {
+	case r.State == warden.StateFired && mine && armed:
+		cause := fmt.Sprintf("guard %d ends postmaster %d: its time has come", p.pid, r.PID)
+		g.log.Error("the guard has fired", "guard", p.pid, "pid", r.PID)
+		g.tellLost(ha.FenceLoss{Cause: cause, Fired: true})
+	case r.State == warden.StateSweeping:
+		g.log.Warn("the postmaster has ended by itself; the guard ends what it left", "guard", p.pid, "pid", r.PID)
+	}
+}
 
-// Disarm implements ha.Fence.
-func (g *Guard) Disarm(context.Context) error { return errUnbuilt }
+// tellLost never blocks: of more losses than anybody reads, the oldest is dropped.
+func (g *Guard) tellLost(l ha.FenceLoss) {
+	for {
+		select {
+		case g.lost <- l:
+			return
+		default:
+		}
+		select {
+		case <-g.lost:
+		default:
+		}
+	}
+}
 
-// Lost implements ha.Fence.
-func (g *Guard) Lost() <-chan ha.FenceLoss { return nil }
+// Lost tells the death of an armed guard process, and that it has fired.
+func (g *Guard) Lost() <-chan ha.FenceLoss { return g.lost }
 
-// Describe implements ha.Fence.
-func (g *Guard) Describe() string { return "guard" }
+// Describe says which process guards, and what it lacks: "guard 4711", "guard 4711, not locked in memory".
+func (g *Guard) Describe() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.current == nil {
+		return "no guard: " + g.trouble
+	}
+	text := fmt.Sprintf("guard %d", g.current.pid)
+	r := g.current.state()
+	if !r.Locked {
+		text += ", not locked in memory"
+	}
+	if r.NoPidfd {
+		text += ", without pidfd"
+	}
+	return text
+}
 
-// Command returns the program and its whole argument vector (args[0] included, as os.StartProcess takes it) that waits on file 3 for one
-// byte and then executes argv under the same pid. At end of file it exits without doing so.
-func (g *Guard) Command(argv []string) (path string, args []string) { return argv[0], argv }
+// Close lets go of the guard process: an idle one ends, an armed one goes on guarding its server. It must be the last call.
+func (g *Guard) Close() error {
+	g.turn <- struct{}{}
+	g.closed = true
+	g.mu.Lock()
+	p := g.current
+	g.current = nil
+	g.trouble = "closed"
+	g.mu.Unlock()
+	if p != nil {
+		if p.state().State == warden.StateIdle {
+			p.kill()
+		} else {
+			p.letGo()
+		}
+	}
+	<-g.turn
+	g.goroutines.Wait()
+	return nil
+}
 
-// Attach tells the guard, armed for the server that is about to be started, that pid will become it. It returns when the guard holds it.
-func (g *Guard) Attach(ctx context.Context, pid int) error { return errUnbuilt }
+// takeTurn waits until no other order is under way.
+func (g *Guard) takeTurn(ctx context.Context) error {
+	select {
+	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if g.closed {
+		<-g.turn
+		return errors.New("the guard is closed")
+	}
+	return nil
+}
 
-// Close ends an idle guard process; an armed one stays.
-func (g *Guard) Close() error { return nil }
+func (g *Guard) process() *process {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.current
+}
+
+func (g *Guard) setCurrent(p *process) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.current, g.armed, g.trouble = p, false, ""
+}
+
+func (g *Guard) setArmed(p *process, armed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.current == p {
+		g.armed = armed
+	}
+}

@@ -1,0 +1,169 @@
+package warden
+
+import (
+	"bytes"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A server that has obeyed SIGINT ends its clients, then its background and WAL writer, and only then takes its last checkpoint: with
+// nobody left but checkpointer, logger, archiver and WAL senders it cannot go back to serving clients, and its WAL senders take no more
+// commands. Such a server may finish, however long the checkpoint lasts. The proof is two looks lookApart apart in neither of which the
+// same other child was seen: a child that was seen once is a client that is being refused.
+const (
+	lookApart = 50 * time.Millisecond
+	lookEvery = 100 * time.Millisecond
+	lookLead  = 100 * time.Millisecond // the looks begin so long before their verdict is wanted
+	lookStale = 400 * time.Millisecond // a verdict older than this counts for nothing
+)
+
+// looker looks at the children of the postmaster from a thread of its own: to read a title the kernel reads the memory of that process,
+// which can take for ever while a disk hangs. The ladder waits for no look: it takes the newest verdict, and none is a bad one.
+type looker struct {
+	proc proc
+	wake int // eventfd: a write starts it
+
+	pid      atomic.Int64 // whose children
+	finished atomic.Int64 // when the last look of a clean pair began (now()), 0: the last pair was not clean
+	seen     [2]otherSet
+}
+
+// otherSet is the children of one look that may still acknowledge something.
+type otherSet struct {
+	n    int
+	many bool // more than there is room for
+	kids [64]child
+}
+
+type child struct {
+	pid   int32
+	start uint64
+}
+
+// run never ends. It must be locked to its thread.
+func (l *looker) run() {
+	var b [8]byte
+	for {
+		if n, _ := read(l.wake, b[:]); n <= 0 {
+			return
+		}
+		pid := int(l.pid.Load())
+		l.look(pid, &l.seen[0])
+		for i := 1; ; i++ {
+			if i == 1 {
+				pause(lookApart)
+			} else {
+				pause(lookEvery)
+			}
+			began := now()
+			if !l.look(pid, &l.seen[i%2]) {
+				break // the postmaster is gone
+			}
+			if l.seen[0].meets(&l.seen[1]) {
+				began = 0
+			}
+			l.finished.Store(int64(began))
+		}
+	}
+}
+
+// begin starts looking at the children of pid, until it is gone.
+func (l *looker) begin(pid int) {
+	l.pid.Store(int64(pid))
+	l.finished.Store(0)
+	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 1}
+	_, _ = unix.Write(l.wake, one[:])
+}
+
+// harmless is the newest verdict.
+func (l *looker) harmless() bool {
+	at := time.Duration(l.finished.Load())
+	return at != 0 && now()-at < lookStale
+}
+
+// look fills o with the children of pid that could still acknowledge something, and says whether pid exists.
+func (l *looker) look(pid int, o *otherSet) bool {
+	o.n, o.many = 0, false
+	kids := l.proc.children(pid)
+	for _, kid := range kids {
+		title, errno := l.proc.read(int(kid), "cmdline")
+		if errno != 0 || finishing(title) {
+			continue
+		}
+		s, errno := l.proc.stat(int(kid))
+		if errno != 0 || s.zombie() {
+			continue
+		}
+		if o.n == len(o.kids) {
+			o.many = true
+			break
+		}
+		o.kids[o.n] = child{kid, s.start}
+		o.n++
+	}
+	s, errno := l.proc.stat(pid)
+	return errno == 0 && !s.zombie()
+}
+
+// meets says whether a child is in both sets.
+func (o *otherSet) meets(p *otherSet) bool {
+	if o.many || p.many {
+		return true
+	}
+	for _, a := range o.kids[:o.n] {
+		for _, b := range p.kids[:p.n] {
+			if a == b {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var (
+	titlePrefix    = []byte("postgres: ")
+	titleSeparator = []byte(": ")
+	walSender      = []byte("walsender ")
+	finishers      = [...][]byte{
+		[]byte("checkpointer"), []byte("checkpointer performing shutdown checkpoint"), []byte("logger"), []byte("archiver"),
+	}
+	archiving = [...][]byte{[]byte("archiver archiving "), []byte("archiver last was "), []byte("archiver failed on ")}
+)
+
+// finishing says whether a process title is that of a process that outlives the clients in an orderly stop (PostgreSQL 14 to 18; see
+// GetBackendTypeDesc in its source). The name of the cluster may stand before the role. A title of a client names its user, database
+// and host, so it has more words than any of these; only a role named "walsender" could be taken for one.
+func finishing(title []byte) bool {
+	role, ok := bytes.CutPrefix(bytes.TrimRight(title, "\x00 "), titlePrefix)
+	if !ok {
+		return false
+	}
+	if finishingRole(role) {
+		return true
+	}
+	for {
+		_, after, ok := bytes.Cut(role, titleSeparator)
+		if !ok {
+			return false
+		}
+		if role = after; finishingRole(role) {
+			return true
+		}
+	}
+}
+
+func finishingRole(role []byte) bool {
+	for _, f := range finishers {
+		if bytes.Equal(role, f) {
+			return true
+		}
+	}
+	for _, a := range archiving {
+		if file, ok := bytes.CutPrefix(role, a); ok && bytes.IndexByte(file, ' ') < 0 {
+			return true
+		}
+	}
+	return bytes.HasPrefix(role, walSender)
+}

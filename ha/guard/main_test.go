@@ -1,0 +1,15 @@
+package guard_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/tanist-ha/tanist/ha/guard"
+	"github.com/tanist-ha/tanist/postgres/pgtest"
+)
+
+func TestMain(m *testing.M) {
+	guard.Main()
+	pgtest.Guard(m, func(m *testing.M) { goleak.VerifyTestMain(m) })
+}
