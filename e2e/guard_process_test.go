@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -92,11 +91,7 @@ func killedAfterTakeover(s *siege) {
 func binaryReplaced(s *siege) {
 	pid, _ := s.leader.Postmaster()
 	guard := s.guardOf(s.leader)
-	program := s.Programs.Tanist()
-	raw, err := os.ReadFile(program)
-	s.must(err)
-	s.must(os.WriteFile(program+".new", raw, 0o755))
-	s.must(os.Rename(program+".new", program))
+	s.must(s.leader.Upgrade())
 	s.wait(ttl) // the old guard is told of new ends by the old agent
 	s.undisturbed(pid)
 	s.step(s.leader.KillAgent)

@@ -87,7 +87,10 @@ func (n *Node) Start() error {
 		return fmt.Errorf("start %s: its agent runs already", n.Name)
 	}
 	o := n.c.base
-	o.args = append([]string{n.c.Programs.Tanist(), n.ConfigFile}, n.c.AgentArgs...)
+	if err := n.install(); err != nil {
+		return err
+	}
+	o.args = append([]string{n.Program(), n.ConfigFile}, n.c.AgentArgs...)
 	o.dir, o.logFile, o.ns = n.Dir, n.LogFile, n.hostNetwork()
 	o.env = append(append([]string{}, o.env...), n.marker())
 	agent, err := start(o)
@@ -96,6 +99,32 @@ func (n *Node) Start() error {
 	}
 	n.agent = agent
 	return nil
+}
+
+// Program is the agent's program on this host. Each host has one of its own, so that a guard, which has neither the environment nor the
+// folder of its agent, is known by the file that it runs.
+func (n *Node) Program() string { return filepath.Join(n.Dir, "tanist") }
+
+func (n *Node) install() error {
+	if _, err := os.Stat(n.Program()); err == nil {
+		return nil
+	}
+	if os.Link(n.c.Programs.Tanist(), n.Program()) == nil {
+		return nil
+	}
+	return n.Upgrade() // another file system
+}
+
+// Upgrade puts a new file in the place of the agent's program, as a package manager does. What runs goes on with the old one.
+func (n *Node) Upgrade() error {
+	raw, err := os.ReadFile(n.c.Programs.Tanist())
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(n.Program()+".new", raw, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(n.Program()+".new", n.Program())
 }
 
 func (n *Node) hostNetwork() *namespace {
@@ -110,18 +139,17 @@ func (n *Node) marker() string { return "TESTNODE=" + n.Dir }
 
 // processes matches everything that runs on this host: agent, guard, server, tools.
 func (n *Node) processes() procs.Match {
-	return procs.Any(procs.InDir(n.Dir), procs.WithEnv(n.marker()))
+	return procs.Any(procs.InDir(n.Dir), procs.WithEnv(n.marker()), procs.Runs(n.Program()))
 }
 
 // Guards lists the guard processes of this host, whichever agent has started them.
 func (n *Node) Guards() []int { return procs.Find(n.guards()) }
 
-// guards matches processes that run the agent's program, work in the root directory and are not the agent.
+// guards matches processes that run the agent's program, are not the agent, and work in the root directory: one that is held back to
+// become a server works where that will.
 func (n *Node) guards() procs.Match {
-	ours, root := procs.WithEnv(n.marker()), procs.Runs(n.c.Programs.Tanist())
-	return func(pid int) bool {
-		return pid != n.AgentPID() && ours(pid) && root(pid) && !procs.InDir(n.Dir)(pid)
-	}
+	ours, here := procs.Runs(n.Program()), procs.InDir(n.Dir)
+	return func(pid int) bool { return pid != n.AgentPID() && ours(pid) && !here(pid) }
 }
 
 // SignalGuards sends sig to the guard processes and returns how many there are.
@@ -132,7 +160,7 @@ func (n *Node) SignalGuards(sig os.Signal) int {
 
 // Held lists the processes of this host that are held back to become a server.
 func (n *Node) Held() []int {
-	here, ours := procs.InDir(n.DataDir), procs.Runs(n.c.Programs.Tanist())
+	here, ours := procs.InDir(n.DataDir), procs.Runs(n.Program())
 	return procs.Find(func(pid int) bool { return here(pid) && ours(pid) })
 }
 
@@ -314,7 +342,7 @@ func (b *lockedBuffer) String() string {
 // data directory.
 func (n *Node) Beside() []int {
 	var found []int
-	for _, pid := range procs.Find(procs.WithEnv(n.marker())) {
+	for _, pid := range procs.Find(procs.Any(procs.WithEnv(n.marker()), procs.Runs(n.Program()))) {
 		if pid != n.AgentPID() && !procs.InDir(n.DataDir)(pid) {
 			found = append(found, pid)
 		}

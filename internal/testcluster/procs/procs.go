@@ -43,11 +43,12 @@ func WithEnv(variable string) Match {
 	}
 }
 
-// Runs matches processes whose program is the file at path, or was: it may have been replaced since.
+// Runs matches processes whose program is the file at path, or lies below that folder, also after it was removed or replaced.
 func Runs(path string) Match {
 	return func(pid int) bool {
 		exe, err := os.Readlink(proc(pid, "exe"))
-		return err == nil && strings.TrimSuffix(exe, " (deleted)") == path
+		exe = strings.TrimSuffix(exe, " (deleted)")
+		return err == nil && (exe == path || strings.HasPrefix(exe, path+"/"))
 	}
 }
 

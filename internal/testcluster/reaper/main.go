@@ -6,7 +6,7 @@
 //
 //	reaper -env TESTCLUSTER=ID -dir DIR [-keep]
 //
-// It kills every process that was started with the variable, stops the PostgreSQL servers that work below DIR (immediate
+// It kills every process that was started with the variable or runs a program below DIR, stops the PostgreSQL servers that work below DIR (immediate
 // mode, so that they remove their shared memory), kills what is left, and removes DIR.
 package main
 
@@ -49,7 +49,7 @@ func main() {
 func reap(env, dir string, keep bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	ours, servers := procs.WithEnv(env), procs.InDir(dir)
+	ours, servers := procs.Any(procs.WithEnv(env), procs.Runs(dir)), procs.InDir(dir)
 	if err := procs.Kill(ctx, ours); err != nil {
 		return err
 	}
