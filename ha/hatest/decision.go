@@ -40,6 +40,8 @@ func FormatAction(now time.Time, a ha.Action) string {
 		return "kill: " + a.Cause
 	case ha.ArmFence:
 		return "arm fence until " + relative(now, a.Order.Kill)
+	case ha.ArmWatchdog:
+		return formatWatchdog(now, a.Order)
 	case ha.AwaitPeer:
 		return fmt.Sprintf("%s at %s", a.Name(), a.LSN)
 	case ha.EnsureSlots:

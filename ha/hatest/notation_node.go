@@ -278,10 +278,10 @@ func readFence(s *situation, w *words) {
 	}
 }
 
-// readBusy: the lanes on which something is under way: store, observe, fence, configure, slots.
+// readBusy: the lanes on which something is under way: store, observe, fence, configure, slots, watchdog.
 func readBusy(s *situation, w *words) {
 	lanes := map[string]ha.Lane{"store": ha.LaneStore, "observe": ha.LaneObserve, "fence": ha.LaneFence,
-		"configure": ha.LaneConfigure, "slots": ha.LaneSlots}
+		"configure": ha.LaneConfigure, "slots": ha.LaneSlots, "watchdog": ha.LaneWatchdog}
 	for w.more() {
 		x := w.next()
 		lane, ok := lanes[x]
