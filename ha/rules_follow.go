@@ -193,23 +193,25 @@ func followRewind(now time.Time, v *View) Verdict {
 // followWipe empties a diverged data directory where the configuration allows that; a new clone follows.
 func followWipe(now time.Time, v *View) Verdict {
 	d, yes := v.diverged()
-	if !yes && (v.running() || (v.Rejoin.Restarts < 3 && !v.strayHistory(d))) {
+	if !yes && (v.running() || (v.Rejoin.Restarts < 3 && !v.strayHistory())) {
 		return pass("our log is a part of the leader's")
 	}
 	if _, clone := v.canRepair(d); !clone {
 		return pass("the configuration does not allow to remove the data directory: " + d.Reason)
 	}
 	why := d.Reason
-	if !yes && v.strayHistory(d) {
+	if !yes && v.strayHistory() {
 		why = v.Local.StartProblem
 	}
 	return act("reinitializing due to diverged timelines: "+why, RunTask{Task: postgres.Task{Kind: postgres.TaskWipe}, Why: WhyRejoin})
 }
 
-// strayHistory says whether the server cannot start although its log is a part of the leader's: the history file of a timeline that was
-// left lies in its pg_wal or its archive, and PostgreSQL takes the newest timeline that it finds.
-func (v *View) strayHistory(d postgres.Verdict) bool {
-	return d.Divergence == postgres.DivergenceNone && v.Local.StartFailures >= 3 && strings.Contains(v.Local.StartProblem, "is not a child of this server's history")
+// strayHistory says whether PostgreSQL itself says that the log does not fit, where it was not seen to have diverged: it takes the newest
+// timeline that it finds a history file of, in pg_wal or in the archive, also one that was left. Such a server never starts again.
+func (v *View) strayHistory() bool {
+	problem := v.Local.StartProblem
+	return v.leaderReady() && v.verdict().Divergence != postgres.DivergenceUnrelated && v.Local.StartFailures >= 3 &&
+		(strings.Contains(problem, "is not a child of this server's history") || strings.Contains(problem, "does not contain minimum recovery point"))
 }
 
 // followStart starts the server as a standby of its upstream.
