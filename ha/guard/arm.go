@@ -41,7 +41,8 @@ func (g *Guard) Arm(ctx context.Context, o ha.FenceOrder) error {
 	for _, f := range old {
 		r.Fast, r.Quit, r.Kill = max(r.Fast, f.reply.Fast), max(r.Quit, f.reply.Quit), max(r.Kill, f.reply.Kill)
 	}
-	if err := g.armed1(ctx, r); err != nil {
+	if err := g.order(ctx, r); err != nil {
+		closeAll(old)
 		return err
 	}
 	for _, f := range old {
@@ -66,8 +67,8 @@ func (g *Guard) name(r *warden.Request, p *postgres.Postmaster) error {
 	return nil
 }
 
-// armed1 gives the order r to a guard that answers.
-func (g *Guard) armed1(ctx context.Context, r warden.Request) error {
+// order gives the order r to a guard that answers.
+func (g *Guard) order(ctx context.Context, r warden.Request) error {
 	p := g.process()
 	if p != nil && p.state().State == warden.StateFired {
 		return g.refusal(warden.ResultFired, p, r)

@@ -18,6 +18,9 @@ const (
 	ShimTitle  = "tanist: start"
 )
 
+// GuardName is the name of a guard's thread: /proc/PID/comm.
+const GuardName = "tanist-guard"
+
 // TitleBytes is the length of the first word of a guard's command line, padded with spaces: room for its title.
 const TitleBytes = 80
 
@@ -67,7 +70,7 @@ func guard() {
 	if unix.Chdir("/") != nil {
 		os.Exit(1)
 	}
-	name := append([]byte("tanist-guard"), 0)
+	name := append([]byte(GuardName), 0)
 	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
 	w, err := newWarden(channelFile)
 	if err != nil {

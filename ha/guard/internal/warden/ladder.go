@@ -72,7 +72,7 @@ func (w *warden) killAll() {
 	w.proc.signal(t, unix.SIGSTOP)
 	if w.proc.awaitStop(t) {
 		for _, kid := range w.proc.children(t.pid) {
-			_ = unix.Kill(int(kid), unix.SIGKILL) // a stopped parent reaps none, so its pid is still its own
+			_ = unix.Kill(int(kid), w.proc.really(unix.SIGKILL)) // a stopped parent reaps none, so its pid is still its own
 		}
 	}
 	w.proc.signal(t, unix.SIGKILL)
@@ -89,7 +89,7 @@ func (p *proc) awaitStop(t *target) bool {
 		if s.stopped() {
 			return true
 		}
-		if now() > end {
+		if now() > end || p.dry {
 			return false
 		}
 	}
@@ -149,13 +149,13 @@ func (p *proc) killOrphan(t *target, pid int, seen status) {
 	fd, errno := openPidfd(pid)
 	if errno == 0 {
 		if p.belongs(t, pid) {
-			_ = signalPidfd(fd, unix.SIGKILL)
+			_ = signalPidfd(fd, p.really(unix.SIGKILL))
 		}
 		closeFile(fd)
 		return
 	}
 	if s, errno := p.stat(pid); errno == 0 && s.start == seen.start {
-		_ = unix.Kill(pid, unix.SIGKILL)
+		_ = unix.Kill(pid, p.really(unix.SIGKILL))
 	}
 }
 

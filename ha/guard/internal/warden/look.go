@@ -58,8 +58,8 @@ func (l *looker) run() {
 				pause(lookEvery)
 			}
 			began := now()
-			if !l.look(pid, &l.seen[i%2]) {
-				break // the postmaster is gone
+			if !l.look(pid, &l.seen[i%2]) || int(l.pid.Load()) != pid {
+				break // the postmaster is gone, or was only a rehearsal's
 			}
 			if l.seen[0].meets(&l.seen[1]) {
 				began = 0

@@ -1,6 +1,187 @@
 package warden
 
-// rehearse goes through what firing will need, so that code and buffers are in memory.
-func (w *warden) rehearse() {}
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
 
-func lockMemory() bool { return false }
+	"golang.org/x/sys/unix"
+)
+
+// rehearse goes through what firing will need, on this very process and with signal 0, so that code, tables and buffers are in memory before
+// they are locked there.
+func (w *warden) rehearse() {
+	w.proc.dry = true
+	channel := w.channel
+	w.channel = -1 // nothing is said to the agent, and nothing is read yet
+	defer func() { w.proc.dry, w.channel, w.ended = false, channel, false }()
+	me, errno := w.proc.stat(w.self)
+	if errno != 0 {
+		return
+	}
+	later := now() + never/4
+	self := Request{PID: w.self, Start: me.start, Fast: later, Quit: later, Kill: later}
+	for _, kind := range [...]Kind{KindHello, KindArm, KindQuery, KindArm, KindDisarm, KindArm} {
+		w.request = self
+		w.request.Kind = kind
+		w.request.Encode((*[RequestBytes]byte)(w.in[:]))
+		_ = w.request.Decode(w.in[:])
+		w.handle(true)
+		w.reply.Encode(&w.out)
+	}
+	if w.state == StateArmed {
+		w.rehearseFiring()
+	}
+	w.proc.childrenByLooking(w.self)
+	w.looker.pid.Store(0)
+	w.idle()
+	w.request = Request{Kind: KindArm, Fast: later, Quit: later, Kill: later}
+	w.handle(true) // for a server that is about to be started
+	w.fast = now() // its time has come, and nobody was attached
+	w.wait()
+	w.drain()
+	w.act(now())
+	w.idle()
+	w.step, w.left, w.attachedNow, w.stuck = StepNone, 0, 0, [8]int32{}
+}
+
+// rehearseFiring climbs the whole ladder.
+func (w *warden) rehearseFiring() {
+	t := now()
+	w.fast, w.quit, w.kill = t, t+lookLead, t+2*lookLead
+	w.wait()
+	w.drain()
+	w.act(t)
+	for w.lookAt != 0 {
+		w.climb(w.lookAt)
+	}
+	for w.looker.finished.Load() == 0 && now() < t+2*lookLead {
+		pause(lookApart / 10)
+	}
+	w.climb(w.quit)
+	w.fillReply(KindQuery, 0, ResultFired)
+	w.step = StepQuit
+	w.climb(w.kill)
+	w.target.shared = SharedMemory{Known: true, ID: -1}
+	w.sweep(now())
+	w.proc.killOrphan(&w.target, w.self, status{})
+	fd := w.target.pidfd
+	w.target.pidfd = -1 // as on a kernel without
+	w.proc.alive(&w.target)
+	w.proc.signal(&w.target, 0)
+	w.target.pidfd = fd
+}
+
+// lockMemory keeps in memory what is there, page by page: Go reserves far more address space than an ordinary user may lock, so mlockall
+// is out of the question. Code comes first, as it would have to be read from a disk that may hang. It says whether everything was locked.
+func lockMemory() bool {
+	touchCode()
+	raw, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return false
+	}
+	fd, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	all := true
+	for _, wanted := range [...]string{"r-x", "r--", "rw-"} {
+		for line := range strings.Lines(string(raw)) {
+			from, to, ok := mapping(line, wanted)
+			if ok && !lockPresent(fd, from, to) {
+				all = false
+			}
+		}
+	}
+	return all
+}
+
+// mapping reads a line of /proc/PID/maps if its permissions begin with wanted. The kernel's own mappings are left out.
+func mapping(line, wanted string) (from, to uintptr, ok bool) {
+	span, rest, _ := strings.Cut(line, " ")
+	if !strings.HasPrefix(rest, wanted) || strings.Contains(rest, "[v") {
+		return 0, 0, false
+	}
+	first, last, _ := strings.Cut(span, "-")
+	a, err1 := strconv.ParseUint(first, 16, 64)
+	b, err2 := strconv.ParseUint(last, 16, 64)
+	return uintptr(a), uintptr(b), err1 == nil && err2 == nil
+}
+
+// lockPresent locks the pages between from and to that are in memory now (pagemap(5) of the kernel's documentation: bit 63).
+func lockPresent(pagemap int, from, to uintptr) bool {
+	size := uintptr(os.Getpagesize())
+	var entries [512]uint64
+	all, run := true, uintptr(0)
+	for page := from; page < to; {
+		want := min(uintptr(len(entries)), (to-page)/size)
+		n, err := unix.Pread(pagemap, unsafe.Slice((*byte)(unsafe.Pointer(&entries)), want*8), int64(page/size*8))
+		if err != nil || n < 8 {
+			return false
+		}
+		for _, e := range entries[:n/8] {
+			switch present := e>>63 == 1; {
+			case present && run == 0:
+				run = page
+			case !present && run != 0:
+				all = lock(run, page) && all
+				run = 0
+			}
+			page += size
+		}
+	}
+	if run != 0 {
+		all = lock(run, to) && all
+	}
+	return all
+}
+
+// lock locks pages without touching them: a page that is shared with the agent stays shared until somebody writes to it.
+func lock(from, to uintptr) bool {
+	_, _, errno := syscall.Syscall(unix.SYS_MLOCK2, from, to-from, unix.MLOCK_ONFAULT)
+	return errno == 0
+}
+
+// touchCode reads a byte of each page of the code that a guard can come to: its own, and that of the runtime and of system calls.
+func touchCode() {
+	for _, f := range [...]uintptr{codeOf(Enter), codeOf(runtime.GC), codeOf(syscall.Getpid), codeOf(bytes.Count)} {
+		touchPackage(f)
+	}
+}
+
+func codeOf(f any) uintptr {
+	return **(**uintptr)(unsafe.Add(unsafe.Pointer(&f), unsafe.Sizeof(uintptr(0))))
+}
+
+// touchPackage goes from function to function, both ways, while they are of the same package: the linker lays them out together.
+func touchPackage(at uintptr) {
+	name := packageOf(at)
+	page := uintptr(os.Getpagesize())
+	for _, step := range [...]uintptr{page, -page} {
+		for p := at; packageOf(p) == name; p += step {
+			sink += *(*byte)(unsafe.Add(unsafe.Pointer(nil), p))
+		}
+	}
+}
+
+var sink byte
+
+// packageOf is the package of the function at pc, "" if there is none.
+func packageOf(pc uintptr) string {
+	f := runtime.FuncForPC(pc)
+	if f == nil {
+		return ""
+	}
+	name := f.Name()
+	slash := strings.LastIndexByte(name, '/')
+	dot := strings.IndexByte(name[slash+1:], '.')
+	if dot < 0 {
+		return name
+	}
+	return name[:slash+1+dot]
+}

@@ -11,6 +11,7 @@ import (
 // proc reads /proc without allocating. It opens files of /proc and reads links there; it never follows one, as a stat of
 // /proc/PID/exe would hang with the disk that the program lies on. It is for one thread.
 type proc struct {
+	dry  bool // rehearsal: every signal is signal 0
 	path [64]byte
 	text [4096]byte
 	dir  [32 << 10]byte

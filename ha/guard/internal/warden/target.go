@@ -140,22 +140,30 @@ func (p *proc) alive(t *target) bool {
 // between the look at its start time and the signal.
 func (p *proc) signal(t *target, sig unix.Signal) {
 	if t.pidfd >= 0 {
-		_ = signalPidfd(t.pidfd, sig)
+		_ = signalPidfd(t.pidfd, p.really(sig))
 		return
 	}
 	if s, errno := p.stat(t.pid); errno != 0 || s.start != t.start {
 		return
 	}
-	if unix.Kill(t.pid, unix.SIGSTOP) != nil {
+	if unix.Kill(t.pid, p.really(unix.SIGSTOP)) != nil {
 		return
 	}
 	s, errno := p.stat(t.pid)
 	if errno == 0 && s.start == t.start {
-		_ = unix.Kill(t.pid, sig)
+		_ = unix.Kill(t.pid, p.really(sig))
 	}
 	if sig != unix.SIGSTOP && sig != unix.SIGKILL {
-		_ = unix.Kill(t.pid, unix.SIGCONT)
+		_ = unix.Kill(t.pid, p.really(unix.SIGCONT))
 	}
+}
+
+// really is sig, and 0 in a rehearsal.
+func (p *proc) really(sig unix.Signal) unix.Signal {
+	if p.dry {
+		return 0
+	}
+	return sig
 }
 
 func openPidfd(pid int) (int, syscall.Errno) {
