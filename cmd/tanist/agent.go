@@ -35,6 +35,7 @@ type agent struct {
 	record *flight.Recorder
 
 	store    *storeParts
+	fence    fence
 	postgres *instance.Instance
 	hooks    *instance.Callbacks
 	node     *ha.Node
@@ -107,8 +108,11 @@ func (a *agent) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.fence, err = newFence(a.how.unfenced, a.cfg.PostgreSQL.DataDir, clock, a.log); err != nil {
+		return err
+	}
 	server := instanceConfig(a.cfg, settings.Postgres, a.log)
-	server.Now = clock.Now
+	server.Now, server.Launcher = clock.Now, a.fence.launcher
 	if a.postgres, err = instance.New(server); err != nil {
 		return err
 	}
@@ -129,7 +133,7 @@ func (a *agent) assemble(ctx context.Context) error {
 		Store:           a.store.client,
 		Postgres:        a.postgres,
 		Peers:           peers,
-		Fence:           ha.Unfenced{},
+		Fence:           a.fence.Fence,
 		Watchdog:        watchdog,
 		Hooks:           hooks{a.hooks},
 		Parse:           a.live.Parse,
@@ -212,6 +216,11 @@ func (a *agent) close() {
 	if a.postgres != nil {
 		if err := a.postgres.Close(); err != nil {
 			a.log.Warn("releasing the data directory", "error", err)
+		}
+	}
+	if a.fence.Fence != nil {
+		if err := a.fence.close(); err != nil {
+			a.log.Warn("letting the guard go", "error", err)
 		}
 	}
 	if a.store != nil {
