@@ -84,6 +84,11 @@ type (
 		Task  uint64
 		Cause string
 	}
+	// GiveUpRequest ends the request to the store that is under way; its own event follows, with an unknown outcome.
+	GiveUpRequest struct {
+		Request uint64
+		Cause   string
+	}
 	// KillServer ends the server at once, past all courtesy.
 	KillServer struct{ Cause string }
 	// Observe looks at the server.
@@ -150,6 +155,7 @@ func (ClearFailover) lane() Lane   { return LaneStore }
 func (WriteHistory) lane() Lane    { return LaneStore }
 func (RunTask) lane() Lane         { return LanePostgres }
 func (CancelTask) lane() Lane      { return LaneNow }
+func (GiveUpRequest) lane() Lane   { return LaneNow }
 func (KillServer) lane() Lane      { return LaneNow }
 func (Observe) lane() Lane         { return LaneObserve }
 func (Configure) lane() Lane       { return LaneConfigure }
@@ -181,6 +187,7 @@ func (ClearFailover) Name() string   { return "clear failover" }
 func (WriteHistory) Name() string    { return "write history" }
 func (a RunTask) Name() string       { return string(a.Task.Kind) }
 func (CancelTask) Name() string      { return "cancel task" }
+func (GiveUpRequest) Name() string   { return "give up request" }
 func (KillServer) Name() string      { return "kill" }
 func (Observe) Name() string         { return "observe" }
 func (Configure) Name() string       { return "configure" }

@@ -20,7 +20,7 @@ func Fold(now time.Time, v View, e Event) View {
 	case Begun:
 		foldBegun(now, &v, e)
 	case Hinted:
-		foldHint(&v, e)
+		foldHint(now, &v, e)
 	case Loaded:
 		foldLoaded(now, &v, e)
 	case SessionKept:
@@ -173,6 +173,8 @@ func foldBegun(now time.Time, v *View, e Begun) {
 	case RunTask:
 		v.Task = &TaskView{ID: e.ID, Task: a.Task, Why: a.Why, Since: now}
 		foldTaskBegun(now, v, a)
+	case GiveUpRequest:
+		v.Lanes[LaneStore].Given = true
 	case CancelTask:
 		if v.Task != nil && v.Task.ID == a.Task {
 			t := *v.Task

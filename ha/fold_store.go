@@ -8,7 +8,7 @@ import (
 )
 
 // foldHint notes which part of what we know of the store is old.
-func foldHint(v *View, e Hinted) {
+func foldHint(now time.Time, v *View, e Hinted) {
 	v.Store.Seen = max(v.Store.Seen, e.Hint.Version)
 	key := e.Hint.Key
 	switch {
@@ -28,6 +28,9 @@ func foldHint(v *View, e Hinted) {
 		v.Store.Urgent = v.Store.Urgent || l == nil || v.Store.Cluster.Failover != nil || (key == "members/"+l.Name && !v.leaderReady())
 	default:
 		v.Store.Stale, v.Store.Urgent = true, true
+		if key == "leader" || key == "" {
+			v.Store.LeaderHint = now
+		}
 	}
 }
 

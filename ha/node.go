@@ -30,6 +30,10 @@ type Node struct {
 		id     uint64
 		cancel context.CancelCauseFunc
 	}
+	request struct { // cancels the request to the store; owned by Run
+		id     uint64
+		cancel context.CancelCauseFunc
+	}
 	work   sync.WaitGroup // requests under way, but for the task
 	task   sync.WaitGroup // the task under way: from its point of no return on it takes as long as the server does
 	runs   atomic.Bool    // Run was called
@@ -211,6 +215,11 @@ func (n *Node) begin(root context.Context, r Request) {
 			n.tasks.cancel(errors.New(a.Cause))
 		}
 		return
+	case GiveUpRequest:
+		if n.request.id == a.Request {
+			n.request.cancel(errors.New(a.Cause))
+		}
+		return
 	case Quit:
 		return
 	case KillServer:
@@ -226,6 +235,9 @@ func (n *Node) begin(root context.Context, r Request) {
 	if _, ok := r.Action.(RunTask); ok {
 		n.tasks.id, n.tasks.cancel = r.ID, cancel
 		group = &n.task
+	}
+	if r.Action.lane() == LaneStore {
+		n.request.id, n.request.cancel = r.ID, cancel
 	}
 	group.Go(func() {
 		defer cancel(nil)

@@ -12,6 +12,7 @@ import (
 var pulseRules = []Rule{
 	{"pulse.configure", pulseConfigure},
 	{"pulse.observe", pulseObserve},
+	{"pulse.hung", pulseHung},
 	{"pulse.renew", pulseRenew},
 	{"pulse.fence", pulseFence},
 	{"pulse.session", pulseSession},
@@ -51,6 +52,22 @@ func pulseObserve(now time.Time, v *View) Verdict {
 		return act("a server is being started: the fence has to be told which", Observe{})
 	}
 	return pass("observed a moment ago")
+}
+
+// hung is when a request to the store counts as one that hangs: most are answered within some milliseconds.
+const hung = 3 * retry
+
+// pulseHung gives up a leader's request that hangs while news of the leader key came past it: the store can be reached again, and may have
+// ended our session (safety 1.7). The next request asks.
+func pulseHung(now time.Time, v *View) Verdict {
+	switch f := &v.Lanes[LaneStore]; {
+	case v.Lease.State != LeaseHeld || f.ID == 0 || f.Given || !v.Store.LeaderHint.After(f.Since):
+		return pass("no request is behind the news of the leader key")
+	case now.Before(f.Since.Add(hung)):
+		return pass("the request was sent a moment ago")
+	default:
+		return act("the leader key may have changed while a request hangs: it is given up", GiveUpRequest{f.ID, "news of the leader key came past it"})
+	}
 }
 
 // pulseRenew proves to ourselves that we still hold the leader key, in time to try twice. An overdue renewal is repeated at once.
@@ -282,6 +299,7 @@ func nextPulse(now time.Time, v *View) time.Time {
 	}
 	if v.Lease.State == LeaseHeld {
 		b := v.budget()
+		soon(v.Lanes[LaneStore].Since.Add(hung))
 		soon(v.renewAt())
 		soon(b.Rule)
 		soon(b.Kill)

@@ -69,6 +69,7 @@ type Flight struct {
 	ID    uint64 // 0: the lane is free
 	Since time.Time
 	Name  string
+	Given bool // up: its answer is not waited for any more
 }
 
 // StoreView is the cluster as last read, and how the store has answered.
@@ -84,6 +85,7 @@ type StoreView struct {
 	Answered     time.Time      // last answer of any kind
 	FailedAt     time.Time      // last request that failed for want of the store; zero after an answer
 	Refused      time.Time      // last such request
+	LeaderHint   time.Time      // last news of the leader key, or that news may have been missed
 	WriteFailed  time.Time      // last write, but for the member key, that the store refused or lost; zero after one that it took
 	Problem      string         // and how
 	Member       dcs.MemberData // as last published

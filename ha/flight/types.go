@@ -19,6 +19,7 @@ var (
 	actions = index[ha.Action](
 		ha.LoadCluster{}, ha.KeepSession{}, ha.AcquireKey{}, ha.RenewKey{}, ha.ReleaseKey{}, ha.Publish{}, ha.ClaimInitialize{},
 		ha.WriteInitialize{}, ha.DropInitialize{}, ha.WriteConfig{}, ha.ClearFailover{}, ha.WriteHistory{}, ha.RunTask{}, ha.CancelTask{},
+		ha.GiveUpRequest{},
 		ha.KillServer{}, ha.Observe{}, ha.Configure{}, ha.EnsureSlots{}, ha.PollPeer{}, ha.AwaitPeer{}, ha.ArmFence{}, ha.DisarmFence{},
 		ha.CheckWatchdog{}, ha.ArmWatchdog{}, ha.DisarmWatchdog{},
 		ha.EndHandover{}, ha.ForgetClaim{}, ha.Reply{}, ha.Quit{},

@@ -36,6 +36,8 @@ func FormatAction(now time.Time, a ha.Action) string {
 		return formatTask(now, a)
 	case ha.CancelTask:
 		return "cancel task: " + a.Cause
+	case ha.GiveUpRequest:
+		return "give up request: " + a.Cause
 	case ha.KillServer:
 		return "kill: " + a.Cause
 	case ha.ArmFence:

@@ -278,12 +278,16 @@ func readFence(s *situation, w *words) {
 	}
 }
 
-// readBusy: the lanes on which something is under way: store, observe, fence, configure, slots, watchdog.
+// readBusy: the lanes on which something is under way: store [hangs], observe, fence, configure, slots, watchdog.
 func readBusy(s *situation, w *words) {
 	lanes := map[string]ha.Lane{"store": ha.LaneStore, "observe": ha.LaneObserve, "fence": ha.LaneFence,
 		"configure": ha.LaneConfigure, "slots": ha.LaneSlots, "watchdog": ha.LaneWatchdog}
 	for w.more() {
 		x := w.next()
+		if x == "hangs" { // for a second, and news of the leader key came past it
+			s.v.Lanes[ha.LaneStore].Since, s.v.Store.LeaderHint = s.now.Add(-time.Second), s.now.Add(-10*time.Millisecond)
+			continue
+		}
 		lane, ok := lanes[x]
 		if !ok {
 			w.unknown(x)
