@@ -3,7 +3,6 @@ package warden
 import (
 	"os"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 	"unsafe"
 
@@ -64,7 +63,6 @@ func shim(argv []string) {
 // guard is the life of a guard process.
 func guard() {
 	runtime.LockOSThread()
-	debug.SetGCPercent(-1) // nothing is allocated after set-up
 	ignoreSignals()
 	_, _ = unix.Setsid() // its starter has done so already, unless somebody started it by hand
 	if unix.Chdir("/") != nil {
@@ -78,6 +76,8 @@ func guard() {
 	}
 	w.title = unsafe.Slice(unsafe.StringData(os.Args[0]), TitleBytes) // the kernel's own copy: what ps shows
 	w.setTitle()
+	forgetCode()
+	touchCode()
 	w.rehearse()
 	w.locked = lockMemory()
 	w.run()

@@ -52,9 +52,12 @@ func (l *looker) run() {
 		pid := int(l.pid.Load())
 		l.look(pid, &l.seen[0])
 		for i := 1; ; i++ {
-			if i == 1 {
+			switch {
+			case l.proc.dry:
+				pause(time.Millisecond)
+			case i == 1:
 				pause(lookApart)
-			} else {
+			default:
 				pause(lookEvery)
 			}
 			began := now()

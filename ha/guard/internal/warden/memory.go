@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,10 +16,10 @@ import (
 // rehearse goes through what firing will need, on this very process and with signal 0, so that code, tables and buffers are in memory before
 // they are locked there.
 func (w *warden) rehearse() {
-	w.proc.dry = true
+	w.proc.dry, w.looker.proc.dry = true, true
 	channel := w.channel
 	w.channel = -1 // nothing is said to the agent, and nothing is read yet
-	defer func() { w.proc.dry, w.channel, w.ended = false, channel, false }()
+	defer func() { w.proc.dry, w.looker.proc.dry, w.channel, w.ended = false, false, channel, false }()
 	me, errno := w.proc.stat(w.self)
 	if errno != 0 {
 		return
@@ -52,15 +53,15 @@ func (w *warden) rehearse() {
 // rehearseFiring climbs the whole ladder.
 func (w *warden) rehearseFiring() {
 	t := now()
-	w.fast, w.quit, w.kill = t, t+lookLead, t+2*lookLead
+	w.fast, w.quit, w.kill = t, t+time.Millisecond, t+2*time.Millisecond
 	w.wait()
 	w.drain()
 	w.act(t)
 	for w.lookAt != 0 {
 		w.climb(w.lookAt)
 	}
-	for w.looker.finished.Load() == 0 && now() < t+2*lookLead {
-		pause(lookApart / 10)
+	for w.looker.finished.Load() == 0 && now() < t+lookApart {
+		pause(time.Millisecond)
 	}
 	w.climb(w.quit)
 	w.fillReply(KindQuery, 0, ResultFired)
@@ -76,10 +77,25 @@ func (w *warden) rehearseFiring() {
 	w.target.pidfd = fd
 }
 
+// forgetCode gives back the pages of the program that were read on the way here: the kernel maps sixteen for each that is touched, and the
+// initialisation of the runtime and of other packages touches megabytes that a guard has no use for. They stay in the page cache.
+func forgetCode() {
+	raw, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(raw)) {
+		for _, wanted := range [...]string{"r-x", "r--"} {
+			if from, to, ok := mapping(line, wanted); ok && strings.Contains(line, " /") {
+				_, _, _ = syscall.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+			}
+		}
+	}
+}
+
 // lockMemory keeps in memory what is there, page by page: Go reserves far more address space than an ordinary user may lock, so mlockall
 // is out of the question. Code comes first, as it would have to be read from a disk that may hang. It says whether everything was locked.
 func lockMemory() bool {
-	touchCode()
 	raw, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return false
