@@ -218,12 +218,13 @@ func (b *settingsBuilder) notBuilt(s *section) {
 	if text, _ := s.get("synchronous_mode").(string); on("synchronous_mode") || strings.EqualFold(text, "quorum") {
 		b.unhonoured("synchronous_mode")
 	}
-	for _, key := range []string{"synchronous_mode_strict", "failsafe_mode", "pause"} {
+	for _, key := range []string{"synchronous_mode_strict", "pause"} {
 		if on(key) {
 			b.unhonoured(key)
 		}
 	}
 	b.s.Paused = on("pause")
+	b.s.Failsafe = on("failsafe_mode")
 	standby, _ := s.get("standby_cluster").(map[string]any)
 	for _, k := range []string{"host", "port", "restore_command"} {
 		if v := standby[k]; v != nil && v != "" && v != int64(0) && v != false {

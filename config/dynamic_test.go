@@ -135,15 +135,15 @@ func TestWhatIsNotHonouredIsSaid(t *testing.T) {
 		"slots":{"a":null},"ignore_slots":[{"name":"b"}],"member_slots_ttl":"1h","master_stop_timeout":5,
 		"postgresql":{"create_replica_methods":["pgbackrest","basebackup"],"recovery_conf":{"trigger_file":"/x","restore_command":"y"}}}`)
 	var want []string
-	for _, k := range []string{"synchronous_mode", "synchronous_mode_strict", "failsafe_mode", "pause", "standby_cluster", "slots", "ignore_slots", "member_slots_ttl",
+	for _, k := range []string{"synchronous_mode", "synchronous_mode_strict", "pause", "standby_cluster", "slots", "ignore_slots", "member_slots_ttl",
 		"master_stop_timeout", "trigger_file", "postgresql.create_replica_methods", "postgresql.rewind", "postgresql.parameters_primary", "tags.nostream"} {
 		want = append(want, k+" is set and NOT honoured")
 	}
 	if d := cmp.Diff(want, s.Notices); d != "" {
 		t.Error(d)
 	}
-	if !s.Paused || !s.StandbyCluster {
-		t.Error("pause and standby_cluster are not seen")
+	if !s.Paused || !s.StandbyCluster || !s.Failsafe {
+		t.Error("pause, standby_cluster and failsafe_mode are not seen")
 	}
 	for _, quiet := range []string{`{"synchronous_mode":false}`, `{"synchronous_mode":"off","pause":"false","standby_cluster":{"host":"","port":0},"slots":{},"ignore_slots":[],"primary_stop_timeout":0,"master_stop_timeout":3}`} {
 		if s := dynamic(t, mustLoad(t, minimal), quiet); len(s.Notices) > 0 || s.Paused || s.StandbyCluster {

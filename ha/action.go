@@ -27,6 +27,7 @@ const (
 	LaneFence
 	LaneConfigure
 	LaneSlots
+	LaneFailsafe
 	LaneWatchdog
 	LanePeer
 	numLanes
@@ -108,6 +109,11 @@ type (
 		Member dcs.Member
 		LSN    postgres.LSN
 	}
+	// AskFailsafe asks each member of /failsafe, but for us, to accept us as leader while the store is away: POST /failsafe.
+	AskFailsafe struct {
+		Members map[string]string // names and their api_url
+		Ask     FailsafeAsk
+	}
 	// ArmFence tells the guard until when the server may be writable.
 	ArmFence struct{ Order FenceOrder }
 	// DisarmFence tells it that the server is down or in recovery.
@@ -123,7 +129,12 @@ type (
 	// ForgetClaim forgets the right to found the cluster.
 	ForgetClaim struct{}
 	// Reply answers a command.
-	Reply struct{ Command uint64 }
+	Reply struct {
+		Command uint64
+		Promise *Promise `json:",omitempty"` // Failsafe: it is accepted
+		Refused string   `json:",omitempty"` // Failsafe: why it is not
+		Off     bool     `json:",omitempty"` // Failsafe: because the mode is off
+	}
 	// Quit ends the node: with Problem, because going on would be wrong.
 	Quit struct{ Problem string }
 )
@@ -161,6 +172,7 @@ func (Observe) lane() Lane         { return LaneObserve }
 func (Configure) lane() Lane       { return LaneConfigure }
 func (EnsureSlots) lane() Lane     { return LaneSlots }
 func (PollPeer) lane() Lane        { return LanePeer }
+func (AskFailsafe) lane() Lane     { return LaneFailsafe }
 func (AwaitPeer) lane() Lane       { return LanePeer }
 func (ArmFence) lane() Lane        { return LaneFence }
 func (DisarmFence) lane() Lane     { return LaneFence }
@@ -194,6 +206,7 @@ func (Configure) Name() string       { return "configure" }
 func (EnsureSlots) Name() string     { return "slots" }
 func (a PollPeer) Name() string      { return "poll " + a.Member.Name }
 func (a AwaitPeer) Name() string     { return "await " + a.Member.Name }
+func (AskFailsafe) Name() string     { return "ask failsafe" }
 func (ArmFence) Name() string        { return "arm fence" }
 func (DisarmFence) Name() string     { return "disarm fence" }
 func (CheckWatchdog) Name() string   { return "check watchdog" }

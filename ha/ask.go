@@ -98,15 +98,20 @@ func (n *Node) forget(id uint64) {
 	n.commands.Unlock()
 }
 
-func (n *Node) reply(id uint64) {
+func (n *Node) reply(now time.Time, r Reply) {
 	n.commands.Lock()
-	ch := n.commands.waiting[id]
-	delete(n.commands.waiting, id)
+	ch := n.commands.waiting[r.Command]
+	delete(n.commands.waiting, r.Command)
 	n.commands.Unlock()
-	if ch != nil {
-		l := &n.machine.View().Local
-		ch <- Answer{Observed: l.Obs, ObservedAt: l.Sent}
+	if ch == nil {
+		return
 	}
+	l := &n.machine.View().Local
+	a := Answer{Observed: l.Obs, ObservedAt: l.Sent, Refused: r.Refused, Off: r.Off}
+	if r.Promise != nil {
+		a.Promise = r.Promise.Until.Sub(now)
+	}
+	ch <- a
 }
 
 // Wait returns the first published status for which ok is true. Of a node that has ended it returns the last one, with ErrStopped if that
@@ -156,9 +161,10 @@ func (v *View) statusAt(now, next time.Time, m *Machine) *Status {
 		Accepting: v.accepting(), Settings: v.Settings, Fence: v.describeFence(), Watchdog: v.describeWatchdog(now), NoWatchdog: v.watchdogRefuses(now) != "", Reason: m.last.Reason,
 		Notices: v.notices(now), NextLoop: next, ShuttingDown: !v.Shutdown.IsZero(), Member: v.member(),
 	}
-	if v.Lease.State == LeaseHeld {
+	if v.leads() {
 		s.Authority = v.Lease.Auth
 	}
+	s.FailsafeUntil = v.failsafeUntil()
 	if v.Task != nil {
 		s.Task = string(v.Task.Task.Kind)
 	}

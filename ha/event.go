@@ -124,6 +124,12 @@ type (
 		Answer PeerAnswer
 		LSN    postgres.LSN `json:",omitempty"` // AwaitPeer: what was awaited
 	}
+	// FailsafeAnswered ends AskFailsafe.
+	FailsafeAnswered struct {
+		ID      uint64
+		Sent    time.Time // before the first request of the round
+		Answers []FailsafeAnswer
+	}
 	// FenceArmed ends ArmFence.
 	FenceArmed struct {
 		ID    uint64
@@ -178,6 +184,7 @@ func (TaskDone) event()         {}
 func (Configured) event()       {}
 func (SlotsEnsured) event()     {}
 func (PeerAnswered) event()     {}
+func (FailsafeAnswered) event() {}
 func (FenceArmed) event()       {}
 func (FenceDisarmed) event()    {}
 func (WatchdogChecked) event()  {}

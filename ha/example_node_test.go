@@ -83,6 +83,11 @@ func (nobody) Poll(_ context.Context, members []dcs.Member) []ha.PeerAnswer {
 	return make([]ha.PeerAnswer, len(members))
 }
 
+// Failsafe implements ha.Peers.
+func (nobody) Failsafe(context.Context, map[string]string, ha.FailsafeAsk) []ha.FailsafeAnswer {
+	return nil
+}
+
 // Await implements ha.Peers.
 func (nobody) Await(context.Context, dcs.Member, postgres.LSN) (ha.PeerAnswer, error) {
 	return ha.PeerAnswer{}, errors.New("there is nobody else")

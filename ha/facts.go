@@ -19,6 +19,14 @@ func (v *View) w(now time.Time) time.Duration {
 	return v.Settings.TTL
 }
 
+// least is the smallest ttl in force during the last w: another member's promise may be counted with it.
+func (v *View) least(now time.Time) time.Duration {
+	if v.LeastTTL != 0 && v.LeastTTL < v.Settings.TTL && now.Sub(v.TTLChanged) < v.w(now) {
+		return v.LeastTTL
+	}
+	return v.Settings.TTL
+}
+
 // free says whether a lane can take an action.
 func (v *View) free(l Lane) bool { return v.Lanes[l].ID == 0 }
 
@@ -189,7 +197,7 @@ func (v *View) wantSlots() []string {
 	if !v.Settings.Postgres.UseSlots {
 		return nil
 	}
-	var want []string
+	want := v.failsafeSlots()
 	for i := range v.Store.Cluster.Members {
 		m := &v.Store.Cluster.Members[i]
 		from, _ := m.Data.Tags["replicatefrom"].(string)

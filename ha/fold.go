@@ -73,6 +73,8 @@ func foldRest(now time.Time, v *View, e Event) {
 		if e.Fault != nil {
 			v.Configured.Slots = ""
 		}
+	case FailsafeAnswered:
+		foldFailsafe(now, v, e)
 	case FenceArmed:
 		foldFenceArmed(now, v, e)
 	case FenceDisarmed:
@@ -129,6 +131,8 @@ func endOf(e Event) (id uint64, lane Lane, ends bool) {
 		return e.ID, LaneWatchdog, true
 	case WatchdogDisarmed:
 		return e.ID, LaneWatchdog, true
+	case FailsafeAnswered:
+		return e.ID, LaneFailsafe, true
 	case PeerAnswered:
 		return e.ID, LanePeer, true
 	}
@@ -158,11 +162,12 @@ func foldBegun(now time.Time, v *View, e Begun) {
 		v.Store.Member, v.Store.MemberAt, v.AskedTTL = a.Request.Member, now, a.Request.TTL
 	case RenewKey:
 		v.AskedTTL = a.Request.TTL
+		v.Failsafe.Writing = a.Request.Failsafe
 	case AcquireKey:
 		v.TookOver = v.TookOver || a.Request.Takeover != nil
 		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
-		if v.Lease.State == LeaseHeld && v.changed() {
-			v.Lease.Decided, v.Lease.Timeline = now, postgres.Timeline(a.Request.Timeline)
+		if v.Lease.State == LeasePromised || (v.Lease.State == LeaseHeld && v.changed()) {
+			v.Lease.Decided, v.Lease.Timeline = now, postgres.Timeline(a.Request.Timeline) // what we hold stands, whatever becomes of the request
 		} else {
 			v.Lease = Lease{State: LeaseDoubt, Decided: now, Timeline: postgres.Timeline(a.Request.Timeline)}
 		}
@@ -208,6 +213,11 @@ func foldBegun(now time.Time, v *View, e Begun) {
 		v.peer(a.Member.Name, func(p *PeerView) { p.Asking, p.Sent = e.ID, now })
 	case Reply:
 		v.dropCommand(a.Command)
+		if a.Promise != nil {
+			v.Failsafe.Promise = *a.Promise
+		}
+	case AskFailsafe:
+		v.Failsafe.Asked = a.Members
 	case Quit:
 		v.Done, v.Fatal = true, a.Problem
 	}
@@ -242,7 +252,7 @@ func foldSettings(now time.Time, v *View, s Settings) {
 		s.TTL, s.LoopWait, s.RetryTimeout = s.WithPatroni.TTL, s.WithPatroni.LoopWait, s.WithPatroni.RetryTimeout
 	}
 	if s.TTL != v.Settings.TTL && v.Settings.TTL != 0 {
-		v.LastTTL, v.TTLChanged = max(v.Settings.TTL, v.w(now)), now
+		v.LastTTL, v.LeastTTL, v.TTLChanged = max(v.Settings.TTL, v.w(now)), min(v.Settings.TTL, v.least(now)), now
 	}
 	v.Settings = s
 	v.Configured.Version++

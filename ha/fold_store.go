@@ -79,6 +79,7 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 		v.Store.MemberAt = time.Time{} // somebody has deleted our member key
 	}
 	foldLeaderSeen(now, v)
+	foldFailsafeSeen(now, v, e.Sent)
 	foldVacancy(now, v)
 	foldStoreSettled(v)
 	if v.Rejoin.Leader != leaderLife(&e.Cluster) {
@@ -109,8 +110,12 @@ func foldLeaderSeen(now time.Time, v *View) {
 	case v.Lease.State == LeaseHeld && v.leadsOn(now):
 	case v.Lease.State == LeaseHeld && !mine && l != nil && l.Name == v.Self.Name && !v.Lease.RenewFailed.IsZero():
 		// A renewal of unknown fate may have moved the key to another session of ours: the next renewal tells.
+	case v.Lease.State == LeaseHeld && l == nil:
+		v.gone(now, "the store shows another leader key, or none")
 	case v.Lease.State == LeaseHeld && (!mine || l.Meta.Created != v.Lease.Leader.Created):
 		v.lost("the store shows another leader key, or none")
+	case v.Lease.State == LeasePromised:
+		foldPromised(now, v, mine)
 	case v.Lease.State == LeaseDoubt && mine:
 		// It is dated from the session's last confirmed keepalive, whatever became of the acquire (safety 1.4).
 		v.Lease.State, v.Lease.Leader, v.Lease.Since = LeaseHeld, l.Meta, now
@@ -164,12 +169,12 @@ func foldSessionKept(now time.Time, v *View, e SessionKept) {
 	if e.Fault != nil {
 		v.Session.Failed = now
 		if e.Fault.Kind == FaultSessionLost {
-			v.sessionLost()
+			v.sessionLost(now)
 		}
 		return
 	}
 	if e.Alive.Session != v.Session.ID && v.Lease.State == LeaseHeld && !v.changed() {
-		v.lost("our session ended")
+		v.gone(now, "our session ended")
 	}
 	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: e.Sent}
 	if e.Alive.Version > v.Store.Seen {
@@ -177,26 +182,38 @@ func foldSessionKept(now time.Time, v *View, e SessionKept) {
 	}
 }
 
-func (v *View) sessionLost() {
+func (v *View) sessionLost(now time.Time) {
+	if v.Lease.State == LeaseHeld && !v.changed() {
+		v.gone(now, "our session ended")
+	}
 	v.Session = SessionView{}
 	v.Store.MemberAt = time.Time{}
-	if v.Lease.State == LeaseHeld && !v.changed() {
-		v.lost("our session ended")
-	}
 }
 
 func foldAcquired(now time.Time, v *View, e Acquired) {
 	v.answered(now, e.Fault)
 	decided, timeline := v.Lease.Decided, v.Lease.Timeline
+	before, held := v.Lease.Auth, v.Lease.State == LeasePromised
+	if held && e.Fault != nil {
+		v.Store.Stale, v.Store.Urgent = true, true // a read shows what became of it; the promises stand
+		if e.Fault.Kind == FaultSessionLost {
+			v.sessionLost(now)
+		}
+		return
+	}
 	switch {
 	case e.Fault == nil:
 		v.PromoteFailures, v.Changed = 0, StoreChange{}
+		v.Failsafe.Doubt = nil // a write of a former life of the key cannot come any more
 		if e.Held.Leader.Session != v.Session.ID {
 			// A session of which we did not hear was opened after the last keepalive of the one that we knew. An acquire prolongs none.
 			v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: v.Session.Kept}
 		}
 		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided, Timeline: timeline,
 			Auth: Authority{Sent: v.Session.Kept, TTL: min(v.Session.TTL, e.Held.TTL)}}
+		if held {
+			v.Lease.Auth = laterEnd(before, v.Lease.Auth)
+		}
 		if now.Sub(decided) > time.Second {
 			v.Lease.Late, v.Lease.Looked = true, now
 		}
@@ -205,11 +222,11 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 	case v.Lease.State == LeaseHeld:
 		// The key could not be created again in a store that was wiped: our authority lasts as long as it did.
 		if e.Fault.Kind == FaultSessionLost {
-			v.sessionLost()
+			v.sessionLost(now)
 		}
 	case e.Fault.Kind == FaultSessionLost:
 		v.Lease = Lease{}
-		v.sessionLost()
+		v.sessionLost(now)
 	default:
 		v.Lease = Lease{}
 		v.TookOver = v.TookOver && e.Fault.Kind == FaultConflict // what did not reach the store is tried again
@@ -219,6 +236,7 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 
 func foldRenewed(now time.Time, v *View, e Renewed) {
 	v.answered(now, e.Fault)
+	foldFailsafeWritten(now, v, e)
 	if v.Lease.State != LeaseHeld {
 		return
 	}
@@ -232,7 +250,7 @@ func foldRenewed(now time.Time, v *View, e Renewed) {
 	case e.Fault.Kind == FaultConflict:
 		v.lost("the store says that the leader key is not ours any more: " + e.Fault.Text)
 	case e.Fault.Kind == FaultSessionLost:
-		v.sessionLost()
+		v.sessionLost(now)
 	default:
 		v.Lease.RenewFailed, v.Lease.RenewProblem = now, e.Fault.Text
 	}
@@ -275,7 +293,7 @@ func foldWrote(now time.Time, v *View, e Wrote) {
 			v.Store.MemberAt, v.Store.MemberFailed = time.Time{}, now
 		}
 		if e.Fault.Is(FaultSessionLost) {
-			v.sessionLost()
+			v.sessionLost(now)
 		}
 		return
 	}

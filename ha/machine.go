@@ -164,6 +164,8 @@ func (v *View) deadline(now time.Time, a Action) time.Time {
 		return now.Add(pollTimeout)
 	case AwaitPeer:
 		return now.Add(awaitTimeout)
+	case AskFailsafe:
+		return now.Add(min(pollTimeout, max(v.budget().Rule.Sub(now)/2, 2*retry)))
 	case ArmFence:
 		return now.Add(v.armTimeout(now))
 	case DisarmFence, ArmWatchdog, DisarmWatchdog, CheckWatchdog:
@@ -187,7 +189,7 @@ func (v *View) deadline(now time.Time, a Action) time.Time {
 // storeTimeout bounds one request to the store.
 func (v *View) storeTimeout(now time.Time) time.Duration {
 	limit := min(v.Settings.RetryTimeout, 5*time.Second)
-	if v.Lease.State == LeaseHeld {
+	if v.leads() {
 		return min(limit, max(v.budget().Rule.Sub(now)/3, 2*retry))
 	}
 	return limit

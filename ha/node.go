@@ -208,7 +208,7 @@ func (n *Node) take(root context.Context, e Event) time.Time {
 func (n *Node) begin(root context.Context, r Request) {
 	switch a := r.Action.(type) {
 	case Reply:
-		n.reply(a.Command)
+		n.reply(r.Sent, a)
 		return
 	case CancelTask:
 		if n.tasks.id == a.Task {

@@ -93,6 +93,8 @@ func (n *Node) perform(ctx context.Context, r Request) Event {
 		}
 		answer.Name = a.Member.Name
 		return PeerAnswered{ID: r.ID, Sent: r.Sent, Answer: answer, LSN: a.LSN}
+	case AskFailsafe:
+		return FailsafeAnswered{ID: r.ID, Sent: r.Sent, Answers: n.cfg.Peers.Failsafe(ctx, a.Members, a.Ask)}
 	case ArmFence:
 		return FenceArmed{ID: r.ID, Order: a.Order, Fault: faultOf(n.cfg.Fence.Arm(ctx, a.Order))}
 	case CheckWatchdog:

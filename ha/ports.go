@@ -63,6 +63,9 @@ type Peers interface {
 	Poll(ctx context.Context, members []dcs.Member) []PeerAnswer
 	// Await asks m to answer when its position has reached lsn (long poll), until ctx ends.
 	Await(ctx context.Context, m dcs.Member, lsn postgres.LSN) (PeerAnswer, error)
+	// Failsafe asks POST /failsafe of each in parallel, until ctx ends. members are names and their api_url. Who does not answer, or
+	// answers anything but "Accepted", has not accepted.
+	Failsafe(ctx context.Context, members map[string]string, ask FailsafeAsk) []FailsafeAnswer
 }
 
 // PeerAnswer is what one member said, or that it did not.

@@ -12,6 +12,7 @@ func StandardRules() *Rulebook {
 		{"handover", handingOver, handoverRules},
 		{"shutdown", shuttingDown, shutdownRules},
 		{"start", always, startRules},
+		{"failsafe", isPromised, failsafeRules},
 		{"task", taskRuns, taskRules},
 		{"found", foundingNow, foundRules},
 		{"empty", isEmpty, emptyRules},

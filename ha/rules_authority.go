@@ -50,7 +50,7 @@ func authorityLost(now time.Time, v *View) Verdict {
 // authorityEnding demotes in order when the leader key could not be renewed and the authority is about to end. Until then a store
 // that is away costs nothing.
 func authorityEnding(now time.Time, v *View) Verdict {
-	if v.Lease.State != LeaseHeld {
+	if !v.leads() {
 		return pass("we do not hold the leader key")
 	}
 	b := v.budget()
@@ -60,14 +60,14 @@ func authorityEnding(now time.Time, v *View) Verdict {
 	if w := &v.Watchdog; v.Lease.RenewFailed.IsZero() && b.End.Before(v.Lease.Auth.End()) {
 		return v.demote(now, b.Kill, "demoting self before the watchdog resets the machine: it was not kept alive: "+w.Problem)
 	}
-	return v.demote(now, b.Kill, "demoting self because DCS is not accessible and I was a leader")
+	return v.demote(now, b.Kill, "demoting self because DCS is not accessible and I was a leader"+v.failsafeProblem())
 }
 
 // authorityNone demotes a writable server that never had authority: one that somebody promoted by hand, or that was found running when
 // the agent started and whose leader key could not be confirmed in time.
 func authorityNone(now time.Time, v *View) Verdict {
 	switch {
-	case v.Lease.State == LeaseHeld:
+	case v.leads():
 		return pass("we hold the leader key")
 	case v.Adopted && now.Before(v.grace()) && v.other() == nil:
 		return pass("it was found running; authority is being confirmed")

@@ -70,7 +70,7 @@ func authorityUnguarded(now time.Time, v *View) Verdict {
 	switch {
 	case f.Unguarded.IsZero():
 		return pass("the fence guards the server, or there is none")
-	case v.Lease.State != LeaseHeld:
+	case !v.leads():
 		return pass("without the leader key, no fence is armed")
 	case now.Before(v.guardBy()):
 		return pass("the fence is being armed")
@@ -98,7 +98,7 @@ func pulseFence(now time.Time, v *View) Verdict {
 		return pass("the fence did not take the last order: " + f.Problem)
 	case f.Armed && v.harmless():
 		return act("the server cannot write: the fence is dismissed", DisarmFence{})
-	case v.Lease.State != LeaseHeld || !v.mayWrite():
+	case !v.leads() || !v.mayWrite():
 		return pass("nothing to extend")
 	case v.guarded() && !v.free(LaneWatchdog):
 		return pass("the watchdog is being told: how long we may go on is known in a moment")

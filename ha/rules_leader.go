@@ -30,6 +30,7 @@ var leaderRules = []Rule{
 	{"leader.config", leaderConfig},
 	{"leader.history", leaderHistory},
 	{"leader.checkpoint", leaderCheckpoint},
+	{"leader.failsafe", leaderFailsafe},
 	{"leader.idle", leaderIdle},
 }
 

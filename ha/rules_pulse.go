@@ -14,12 +14,14 @@ var pulseRules = []Rule{
 	{"pulse.observe", pulseObserve},
 	{"pulse.hung", pulseHung},
 	{"pulse.renew", pulseRenew},
+	{"pulse.failsafe", pulseFailsafe},
 	{"pulse.fence", pulseFence},
 	{"pulse.session", pulseSession},
 	{"pulse.load", pulseLoad},
 	{"pulse.publish", pulsePublish},
 	{"pulse.slots", pulseSlots},
 	{"pulse.answer", pulseAnswer},
+	{"pulse.promise", pulsePromise},
 }
 
 // retry is the pause between two attempts at an overdue renewal.
@@ -114,7 +116,7 @@ func (v *View) renewal(now time.Time) RenewKey {
 	if now.Before(v.moveAt()) {
 		ttl = v.AskedTTL
 	}
-	r := dcs.Renew{Leader: v.Lease.Leader, TTL: ttl, Status: v.status(), Member: v.member()}
+	r := dcs.Renew{Leader: v.Lease.Leader, TTL: ttl, Status: v.status(), Member: v.member(), Failsafe: v.failsafeNews()}
 	if !v.Lease.RenewFailed.IsZero() {
 		r.Status = nil // a store that takes no writes may still prove that the key is ours
 	}
@@ -216,7 +218,7 @@ func pulseSlots(now time.Time, v *View) Verdict {
 	switch {
 	case !v.free(LaneSlots) || v.Task != nil || v.Local.Obs.SQL == nil || v.Local.Closed:
 		return pass("not now")
-	case v.mayWrite() && !v.Lease.Auth.Holds(now):
+	case v.mayWrite() && !v.Lease.Auth.Holds(now), v.Lease.State == LeasePromised:
 		return pass("we do not lead")
 	}
 	want := v.wantSlots()
@@ -265,14 +267,14 @@ func pulseAnswer(now time.Time, v *View) Verdict {
 		switch cmd := c.Command.(type) {
 		case Look:
 			if v.Local.Sent.After(c.At) || v.Local.Sent.Equal(c.At) {
-				return act("a fresh look was asked for", Reply{c.ID})
+				return act("a fresh look was asked for", Reply{Command: c.ID})
 			}
 			if v.free(LaneObserve) {
 				return act("a fresh look is asked for", Observe{})
 			}
 		case Await:
 			if p, ok := v.Local.position(); ok && p.LSN >= cmd.LSN {
-				return act("the awaited position is reached", Reply{c.ID})
+				return act("the awaited position is reached", Reply{Command: c.ID})
 			}
 			if v.free(LaneObserve) && !now.Before(v.Local.Sent.Add(awaitPause)) {
 				return act("a position is awaited", Observe{})
@@ -312,10 +314,12 @@ func nextPulse(now time.Time, v *View) time.Time {
 	} else {
 		soon(v.Session.Kept.Add(v.sessionPeriod()))
 	}
+	v.nextFailsafe(now, soon)
 	if v.Store.Stale {
 		soon(v.Store.Sent.Add(calmLoops * v.Settings.LoopWait))
 		soon(v.Store.Tried.Add(v.sessionRetry(now)))
 	}
+	soon(v.Failsafe.Promise.Until)
 	soon(v.Store.MemberAt.Add(v.positionPause()))
 	soon(v.Store.MemberFailed.Add(v.sessionRetry(now)))
 	soon(v.Configured.Failed.Add(v.Settings.LoopWait))

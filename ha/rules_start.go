@@ -180,7 +180,7 @@ func shutdownStop(now time.Time, v *View) Verdict {
 // shutdownRelease gives up a leader key that is still ours although the server is down.
 func shutdownRelease(now time.Time, v *View) Verdict {
 	switch {
-	case v.Lease.State == LeaseNone || v.Lease.State == LeaseLost:
+	case v.Lease.State == LeaseNone || v.Lease.State == LeaseLost || v.Lease.State == LeasePromised:
 		return pass("we do not hold the leader key")
 	case v.Store.Problem != "" && now.After(v.Shutdown.Add(v.Settings.RetryTimeout)):
 		return pass("DCS is not accessible: the leader key is left to expire")

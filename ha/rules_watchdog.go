@@ -55,7 +55,7 @@ func watchdogKeep(now time.Time, v *View) Verdict {
 	w := &v.Watchdog
 	o := v.watchdogOrder(now)
 	switch {
-	case !v.holds() || v.Settings.Watchdog.Mode == WatchdogOff:
+	case !v.leads() || v.Settings.Watchdog.Mode == WatchdogOff:
 		return pass("we do not hold the leader key, or want no watchdog")
 	case !w.State.Running && !v.mayWrite():
 		return pass("nothing can write yet")
@@ -69,7 +69,7 @@ func watchdogKeep(now time.Time, v *View) Verdict {
 		return pass("it was not kept alive: " + w.Problem)
 	case o.Before.IsZero() || !now.After(o.Before):
 		return act("the leader key is renewed: the watchdog is kept alive", ArmWatchdog{o})
-	case w.State.Running || !v.free(LaneStore) || now.Before(v.Lease.RenewFailed.Add(retry)):
+	case w.State.Running || !v.free(LaneStore) || now.Before(v.Lease.RenewFailed.Add(retry)) || !v.holds():
 		return pass("the renewal took so long that the watchdog would outlive it")
 	}
 	return act("too little authority is left for the watchdog: renewing first", v.renewal(now))

@@ -70,7 +70,7 @@ func wipedMembers(now time.Time, v *View) Verdict {
 
 // wipedSession renews the session in the new store until it is young, and outlives what the fence knows.
 func wipedSession(now time.Time, v *View) Verdict {
-	short := v.Session.ID != "" && NewBudget(Authority{v.Session.Kept, v.Session.TTL}, v.Settings.LoopWait).Kill.Before(v.Fence.Until)
+	short := v.Session.ID != "" && NewBudget(Authority{Sent: v.Session.Kept, TTL: v.Session.TTL}, v.Settings.LoopWait).Kill.Before(v.Fence.Until)
 	switch {
 	case !v.sessionTooOld(now) && !short:
 		return pass("the session in this store is young")

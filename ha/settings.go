@@ -34,6 +34,7 @@ type Settings struct {
 	Notices []string
 	// StandbyCluster: the cluster follows a remote primary. This release cannot; its nodes then never promote.
 	StandbyCluster bool
+	Failsafe       bool // failsafe_mode: a leader that all members still accept goes on while the store is away
 	Paused         bool // pause is set; this release does not honour it (Notices says so), and publishes that it saw it
 }
 

@@ -38,18 +38,28 @@ type Status struct {
 	FenceFired   uint64         // how often the fence has ended the server; without a fault that explains it, a bug
 	Demotions    uint64         // how often the server was stopped because it had no right to write, or nobody guarded it
 	Member       dcs.MemberData // as we publish it
+
+	// FailsafeUntil is when failsafe mode ends to be active here if nothing prolongs it: a leader's authority by it, or another member's
+	// promise. Zero: it is not.
+	FailsafeUntil time.Time
 }
 
 // Leads says whether the node holds the leader key with authority at now.
 func (s *Status) Leads(now time.Time) bool { return s.Authority.Holds(now) }
+
+// FailsafeActive says whether somebody leads by failsafe mode, as far as this node has to do with it.
+func (s *Status) FailsafeActive(now time.Time) bool { return now.Before(s.FailsafeUntil) }
 
 // Writable says whether clients may be sent here to write: authority, and a server known to accept writes (safety 12).
 func (s *Status) Writable(now time.Time) bool { return s.Leads(now) && s.Accepting }
 
 // Answer is the reply to a Command.
 type Answer struct {
-	Observed   postgres.Observation // Look, Await
+	Observed   postgres.Observation // Look, Await; Failsafe: the last one
 	ObservedAt time.Time
+	Promise    time.Duration // Failsafe: how long this node does not race; 0: it has refused
+	Refused    string        // Failsafe: why
+	Off        bool          // Failsafe: because the mode is off
 }
 
 // Command is a request to this node. What concerns the cluster is written to the store instead.
@@ -61,8 +71,12 @@ type Look struct{}
 // Await asks to be answered when the local position has reached LSN.
 type Await struct{ LSN postgres.LSN }
 
-func (Look) command()  {}
-func (Await) command() {}
+// Failsafe asks this node to accept another as leader while the store is away (safety section 10).
+type Failsafe struct{ Ask FailsafeAsk }
+
+func (Look) command()     {}
+func (Await) command()    {}
+func (Failsafe) command() {}
 
 // Asker is what REST sees of a node.
 type Asker interface {

@@ -16,6 +16,7 @@ type View struct {
 	Mixed    bool     // a member lives that is not tanist
 	// LastTTL is the largest ttl in force before the present one, until it is that long ago (safety: W).
 	LastTTL         time.Duration
+	LeastTTL        time.Duration // the smallest such; a promise may be as short
 	TTLChanged      time.Time
 	Store           StoreView
 	Session         SessionView
@@ -34,6 +35,7 @@ type View struct {
 	Changed         StoreChange // another store answers than the one in which we knew the cluster
 	Peers           map[string]PeerView
 	Fence           FenceView
+	Failsafe        FailsafeView
 	Watchdog        WatchdogView
 	Rejoin          Rejoin
 	Lanes           [numLanes]Flight
@@ -110,6 +112,9 @@ const (
 	LeaseHeld  LeaseState = "held"  // the store said so; Auth says until when that may be believed
 	LeaseDoubt LeaseState = "doubt" // an acquire or release of unknown fate: read before anything else
 	LeaseLost  LeaseState = "lost"  // the store said that it is not ours any more
+	// LeasePromised: the key expired while the store was away, and the promises of all members stand in for it until the authority by
+	// failsafe ends. Nobody else can have taken it; it is to be acquired again.
+	LeasePromised LeaseState = "promised"
 )
 
 // Lease is our hold on the leader key.

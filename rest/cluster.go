@@ -25,13 +25,3 @@ func (h *Handler) getHistory(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, http.StatusOK, restapi.History(c.History))
 }
-
-// getFailsafe shows what the store last told, so that it answers while the store is away.
-func (h *Handler) getFailsafe(w http.ResponseWriter, _ *http.Request) {
-	members := h.status().Cluster.Failsafe
-	if members == nil {
-		page(w, http.StatusBadGateway, "failsafe mode is off")
-		return
-	}
-	writeJSON(w, http.StatusOK, members)
-}

@@ -117,7 +117,7 @@ func TestClusterHistoryFailsafe(t *testing.T) {
 func TestWhatIsNotBuilt(t *testing.T) {
 	h := handlerFor(t, primary())
 	for target, want := range map[string]int{
-		"POST /restart": 501, "POST /reload": 501, "POST /reinitialize": 501, "POST /failsafe": 502, "DELETE /restart": 404,
+		"POST /restart": 501, "POST /reload": 501, "POST /reinitialize": 501, "DELETE /restart": 404,
 		"POST /nonsense": 501, "POST /": 501, "BREW /coffee": 501, "DELETE /primary": 501, "POST /citus": 501,
 	} {
 		method, path, _ := strings.Cut(target, " ")

@@ -114,7 +114,7 @@ func (s scrape) server() {
 func (s scrape) cluster() {
 	st := s.st
 	s.flag("patroni_cluster_unlocked", "Value is 1 if nobody holds the leader key, 0 otherwise.", !st.ClusterAt.IsZero() && st.Cluster.Leader == nil)
-	s.flag("patroni_failsafe_mode_is_active", "Value is 1 if failsafe mode is active, 0 otherwise.", false)
+	s.flag("patroni_failsafe_mode_is_active", "Value is 1 if failsafe mode is active, 0 otherwise.", st.FailsafeActive(s.now))
 	s.gauge("patroni_dcs_last_seen", "Epoch seconds of the last answer of the store, 0 if there was none.", float64(int64(epoch(st.StoreSeen))))
 	s.flag("patroni_is_paused", "Value is 1 if the cluster is in pause, 0 otherwise.", st.Settings.Paused)
 	s.gauge("patroni_failover_priority", "Failover priority of this node, 0 if it never leads.", failoverPriority(st.Settings.Tags))

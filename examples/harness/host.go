@@ -187,6 +187,20 @@ func (h *host) Await(ctx context.Context, m dcs.Member, _ postgres.LSN) (ha.Peer
 	return h.ask(ctx, m.Name), nil
 }
 
+// Failsafe implements ha.Peers.
+func (h *host) Failsafe(ctx context.Context, members map[string]string, ask ha.FailsafeAsk) []ha.FailsafeAnswer {
+	var answers []ha.FailsafeAnswer
+	for name := range members {
+		a := ha.FailsafeAnswer{Name: name, Problem: "no route to host"}
+		if other := h.c.host(name); other.reachable() && h.reachable() {
+			said, err := other.node.Submit(ctx, ha.Failsafe{Ask: ask})
+			a.Accepted, a.Promise, a.Problem = err == nil && said.Promise > 0, said.Promise, said.Refused
+		}
+		answers = append(answers, a)
+	}
+	return answers
+}
+
 func (h *host) ask(ctx context.Context, name string) ha.PeerAnswer {
 	other := h.c.host(name)
 	if !other.reachable() || !h.reachable() {

@@ -13,18 +13,18 @@ var (
 	events = index[ha.Event](
 		ha.Tick{}, ha.Hinted{}, ha.Exited{}, ha.FenceLost{}, ha.ClockJumped{}, ha.ShutdownAsked{}, ha.SettingsChanged{}, ha.Commanded{}, ha.CommandDropped{},
 		ha.Begun{}, ha.Loaded{}, ha.SessionKept{}, ha.Acquired{}, ha.Renewed{}, ha.Released{}, ha.Claimed{}, ha.Wrote{}, ha.Observed{},
-		ha.TaskPhase{}, ha.TaskDone{}, ha.Configured{}, ha.SlotsEnsured{}, ha.PeerAnswered{}, ha.FenceArmed{}, ha.FenceDisarmed{},
+		ha.TaskPhase{}, ha.TaskDone{}, ha.Configured{}, ha.SlotsEnsured{}, ha.PeerAnswered{}, ha.FailsafeAnswered{}, ha.FenceArmed{}, ha.FenceDisarmed{},
 		ha.WatchdogChecked{}, ha.WatchdogArmed{}, ha.WatchdogDisarmed{},
 	)
 	actions = index[ha.Action](
 		ha.LoadCluster{}, ha.KeepSession{}, ha.AcquireKey{}, ha.RenewKey{}, ha.ReleaseKey{}, ha.Publish{}, ha.ClaimInitialize{},
 		ha.WriteInitialize{}, ha.DropInitialize{}, ha.WriteConfig{}, ha.ClearFailover{}, ha.WriteHistory{}, ha.RunTask{}, ha.CancelTask{},
 		ha.GiveUpRequest{},
-		ha.KillServer{}, ha.Observe{}, ha.Configure{}, ha.EnsureSlots{}, ha.PollPeer{}, ha.AwaitPeer{}, ha.ArmFence{}, ha.DisarmFence{},
+		ha.KillServer{}, ha.Observe{}, ha.Configure{}, ha.EnsureSlots{}, ha.PollPeer{}, ha.AwaitPeer{}, ha.AskFailsafe{}, ha.ArmFence{}, ha.DisarmFence{},
 		ha.CheckWatchdog{}, ha.ArmWatchdog{}, ha.DisarmWatchdog{},
 		ha.EndHandover{}, ha.ForgetClaim{}, ha.Reply{}, ha.Quit{},
 	)
-	commands = index[ha.Command](ha.Look{}, ha.Await{})
+	commands = index[ha.Command](ha.Look{}, ha.Await{}, ha.Failsafe{})
 
 	unions = map[reflect.Type]map[string]reflect.Type{
 		reflect.TypeFor[ha.Event]():   events,

@@ -2,6 +2,8 @@ package hatest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +42,10 @@ func FormatAction(now time.Time, a ha.Action) string {
 		return "give up request: " + a.Cause
 	case ha.KillServer:
 		return "kill: " + a.Cause
+	case ha.AskFailsafe:
+		return strings.TrimSpace("ask failsafe " + strings.Join(slices.Sorted(maps.Keys(a.Members)), " "))
+	case ha.Reply:
+		return formatReply(now, a)
 	case ha.ArmFence:
 		return "arm fence until " + relative(now, a.Order.Kill)
 	case ha.ArmWatchdog:
@@ -54,6 +60,16 @@ func FormatAction(now time.Time, a ha.Action) string {
 		return strings.TrimSuffix("quit: "+a.Problem, ": ")
 	}
 	return formatStoreAction(a)
+}
+
+func formatReply(now time.Time, a ha.Reply) string {
+	switch {
+	case a.Promise != nil:
+		return "reply: accepted until " + relative(now, a.Promise.Until)
+	case a.Refused != "":
+		return "reply: refused: " + a.Refused
+	}
+	return a.Name()
 }
 
 func formatStoreAction(a ha.Action) string {

@@ -19,14 +19,14 @@
 // minutes in which nothing goes wrong.
 //
 // A [Profile] has faults of one kind only: planned acts that may lose no row, servers that do not stop, late answers, primaries that die
-// with rows of their own.
+// with rows of their own, long outages of the store in failsafe mode.
 //
 // # Invariants
 //
 // After each event: at most one server may acknowledge commits; no standby's log contradicts the log that it streams from; a node does not
 // demote on the store's word unless the store gave it; a promoted server holds every row, acknowledged a while ago, that a standby in
 // its reach holds; no event causes an endless chain of decisions. At the end: one leader, writable, everybody streams from it, and after a
-// run with planned acts only no row is missing.
+// run with planned acts only no row is missing. While the store alone is away in failsafe mode, the primary stays writable.
 //
 // # Stories and situations
 //

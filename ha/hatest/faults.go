@@ -28,6 +28,9 @@ func (w *World) nextFault() {
 		return
 	case Stuck:
 		w.stuckFault(n)
+	case Failsafe:
+		w.eng.after(w.failsafeFault(n), w.nextFault)
+		return
 	case Branches:
 		w.eng.after(w.branchFault(), w.nextFault)
 		return

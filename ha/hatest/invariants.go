@@ -34,6 +34,7 @@ func (w *World) check() {
 			w.checkDemotion(a)
 		}
 	}
+	w.checkFailsafe(first)
 }
 
 // checkDemotion holds a node to the store's word: it may not demote because the key is lost while the key is there under its session.
@@ -123,6 +124,9 @@ func (w *World) checkEnd() {
 	if leader == nil {
 		w.violate("nobody is writable two minutes after the last fault: %s", w.situation())
 		return
+	}
+	if c, err := w.cluster(); err == nil && (c.Leader == nil || c.Leader.Name != leader.name) {
+		w.violate("%s is writable, and does not hold the leader key", leader.name)
 	}
 	if a := leader.agent; a == nil || !a.machine.View().Lease.Auth.Holds(w.eng.now) {
 		w.violate("%s is writable without authority", leader.name)

@@ -46,6 +46,8 @@ type agent struct {
 	task    uint64     // the request id of the running task; 0: none
 	cancel  func()
 
+	asked map[uint64]func(ha.Reply) // who waits for the answer to a command
+
 	recorded bool           // the flight record has its beginning
 	told     ha.HistoryItem // what a story has told of it last
 }
@@ -212,6 +214,9 @@ func (a *agent) begin(r ha.Request) {
 	case ha.Quit:
 		a.quit(x)
 	case ha.Reply:
+		a.replied(x)
+	case ha.AskFailsafe:
+		w.askFailsafe(a, r, x)
 	default:
 		w.storeRequest(a, r)
 	}

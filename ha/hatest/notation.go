@@ -24,7 +24,7 @@ import (
 //
 // The nouns, each with its words, are listed at the functions that read them: me, tags, settings, store, session, lease, claim, initialize,
 // config, leader, member, vacant, changed, known, peer, failover, failed-request, history, reserved, optime, local, upstream, task, last, handover,
-// rejoin, fence, watchdog, busy, shutdown, command, and the single words adopted, took-over, killed, problem, promote-failures, unpublished.
+// rejoin, fence, failsafe, watchdog, busy, shutdown, command, and the single words adopted, took-over, killed, problem, promote-failures, unpublished.
 type Situation struct {
 	Now  time.Time
 	View ha.View
@@ -68,7 +68,7 @@ var nouns = map[string]func(*situation, *words){
 	"vacant": readVacant, "changed": readChanged, "known": readKnown, "peer": readPeer, "failover": readFailover, "failed-request": readFailedRequest,
 	"history": readHistory, "reserved": readReserved, "optime": readOptime, "local": readLocal, "upstream": readUpstream,
 	"task": readTask, "last": readLast, "handover": readHandover, "rejoin": readRejoin, "fence": readFence, "busy": readBusy,
-	"shutdown": readShutdown, "command": readCommand,
+	"shutdown": readShutdown, "command": readCommand, "failsafe": readFailsafe,
 	"watchdog":         readWatchdog,
 	"adopted":          func(s *situation, w *words) { s.v.Adopted = true },
 	"took-over":        func(s *situation, w *words) { s.v.TookOver = true },

@@ -122,12 +122,12 @@ func readSession(s *situation, w *words) {
 	}
 }
 
-// readLease: held | doubt | lost, then [sent TIME] [since TIME] [timeline N] [late TIME] [renew-failed TIME] [giving] [cause TEXT]. A lease that is
+// readLease: held | doubt | lost | promised, then [sent TIME] [by-failsafe TIME] [since TIME] [timeline N] [late TIME] [renew-failed TIME] [giving] [cause TEXT]. A lease that is
 // held shows in the store as well, unless a line for the leader comes later.
 func readLease(s *situation, w *words) {
 	l := &s.v.Lease
 	switch x := w.next(); x {
-	case "held", "doubt", "lost":
+	case "held", "doubt", "lost", "promised":
 		l.State = ha.LeaseState(x)
 	case "none":
 		l.State = ha.LeaseNone
@@ -140,11 +140,16 @@ func readLease(s *situation, w *words) {
 		l.Leader = dcs.Meta{Version: 10, Created: 10, Session: ourSession}
 		s.v.Store.Cluster.Leader = &dcs.Leader{Name: s.v.Self.Name, Meta: l.Leader}
 	}
+	if l.State == ha.LeasePromised {
+		l.Auth = ha.Authority{Sent: s.now.Add(-time.Second), TTL: s.v.Settings.TTL, ByFailsafe: true}
+	}
 	for w.more() {
 		switch x := w.next(); x {
 		case "sent":
 			l.Auth.Sent = w.time()
 			s.v.Session.Kept = l.Auth.Sent
+		case "by-failsafe":
+			l.Auth.Sent, l.Auth.ByFailsafe = w.time(), true
 		case "since":
 			l.Since = w.time()
 		case "timeline":
@@ -299,7 +304,7 @@ func readBusy(s *situation, w *words) {
 // readShutdown: TIME: the agent was asked to end then.
 func readShutdown(s *situation, w *words) { s.v.Shutdown = w.time() }
 
-// readCommand: look | await LSN, then [at TIME].
+// readCommand: look | await LSN | failsafe NAME, then [at TIME].
 func readCommand(s *situation, w *words) {
 	c := ha.PendingCommand{ID: 5, At: s.now}
 	switch x := w.next(); x {
@@ -307,6 +312,8 @@ func readCommand(s *situation, w *words) {
 		c.Command = ha.Look{}
 	case "await":
 		c.Command = ha.Await{LSN: w.lsn()}
+	case "failsafe":
+		c.Command = ha.Failsafe{Ask: ha.FailsafeAsk{Name: w.next()}}
 	default:
 		w.unknown(x)
 	}

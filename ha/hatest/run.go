@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
@@ -71,8 +72,14 @@ func Run(o Options) Result {
 	}
 	configs := []string{`{"ttl":30,"loop_wait":10,"retry_timeout":10}`, `{"ttl":20,"loop_wait":3,"retry_timeout":5}`,
 		`{"ttl":5,"loop_wait":1,"retry_timeout":2}`, `{"ttl":30,"loop_wait":10,"retry_timeout":10,"primary_start_timeout":0}`}
+	if o.Config == "" && o.Profile == Failsafe {
+		o.Config = failsafeConfig(o.Seed)
+	}
 	if o.Config == "" {
 		o.Config = configs[o.Seed%uint64(len(configs))]
+		if o.Profile == Everything && o.Seed/uint64(len(configs))%3 == 2 {
+			o.Config = strings.Replace(o.Config, "}", `,"failsafe_mode":true}`, 1)
+		}
 	}
 	w := newWorld(o)
 	w.play()

@@ -23,7 +23,7 @@ func TestSeeds(t *testing.T) {
 	}
 	rules := histogram{}
 	play(t, "all faults", seeds(), rules, func(uint64) Options { return Options{} })
-	for _, p := range []Profile{Planned, Founding, Odd, Late, Branches, Stuck} {
+	for _, p := range []Profile{Planned, Founding, Odd, Late, Branches, Stuck, Failsafe} {
 		play(t, "profile "+string(p), max(seeds()/10, 4), rules, func(uint64) Options { return Options{Profile: p} })
 	}
 	rules.print(os.Stdout)

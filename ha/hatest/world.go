@@ -33,6 +33,7 @@ type World struct {
 	agents        int
 	rows          []ack     // acknowledged rows, in order
 	operatorUntil time.Time // a failover by an operator may lose rows until then
+	failsafe      failsafeWorld
 
 	steps, ops, fenced int
 	instant            time.Time // to count the steps of
@@ -77,13 +78,14 @@ func (w *World) parse(raw []byte) (ha.Settings, error) {
 		Retry     float64 `json:"retry_timeout"`
 		Lag       int64   `json:"maximum_lag_on_failover"`
 		StartTime float64 `json:"primary_start_timeout"`
-	}{30, 10, 10, 1 << 20, 300}
+		Failsafe  bool    `json:"failsafe_mode"`
+	}{30, 10, 10, 1 << 20, 300, false}
 	if err := json.Unmarshal(raw, &c); raw != nil && err != nil {
 		return ha.Settings{}, err
 	}
 	d := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	return ha.Settings{TTL: d(c.TTL), LoopWait: d(c.LoopWait), RetryTimeout: d(c.Retry), MaximumLagOnFailover: c.Lag,
-		PrimaryStartTimeout: d(c.StartTime), PrimaryRaceBackoff: 2 * time.Second, Tags: ha.Tags{FailoverPriority: 1},
+		PrimaryStartTimeout: d(c.StartTime), Failsafe: c.Failsafe, PrimaryRaceBackoff: 2 * time.Second, Tags: ha.Tags{FailoverPriority: 1},
 		Postgres: postgres.Settings{UsePgRewind: true, RemoveOnDiverged: true, RemoveOnRewindFailure: true}}, nil
 }
 
@@ -191,6 +193,9 @@ func (n *node) answer() ha.PeerAnswer {
 	switch {
 	case o.SQL == nil:
 		p.State = dcs.StateStopped
+		if v := n.agent.machine.View(); v.Local.WasPrimary && v.Lease.State == ha.LeaseHeld {
+			p.Role = dcs.RolePrimary // it has crashed, and may start again in place
+		}
 		return p
 	case o.Closed:
 		p.InRecovery = true

@@ -11,6 +11,10 @@ import (
 // that an agent that probes an address knows its own answer.
 const StartHeader = "X-Tanist-Start"
 
+// PromiseHeader is the response header of POST /failsafe that tells for how many seconds this member will not race for the leader key,
+// counted from its answer. Patroni's members send none.
+const PromiseHeader = "X-Tanist-Promise"
+
 // Status is the answer of GET /patroni, and the body of GET on a health endpoint.
 type Status struct {
 	State                dcs.State                    `json:"state"`

@@ -102,6 +102,8 @@ type Answer struct {
 	Body []byte // a sentence, or JSON
 	// StartID is the random id of the agent's run, from tanist members only.
 	StartID string
+	// Header is what the answer came with.
+	Header http.Header
 }
 
 // maxAnswer bounds what is read of an answer.
@@ -133,7 +135,7 @@ func (c *Client) Do(ctx context.Context, method, apiURL, target string, body []b
 	if err != nil {
 		return Answer{}, fmt.Errorf("read the answer of %s: %w", apiURL, err)
 	}
-	return Answer{Code: resp.StatusCode, Body: raw, StartID: resp.Header.Get(startHeader)}, nil
+	return Answer{Code: resp.StatusCode, Body: raw, StartID: resp.Header.Get(startHeader), Header: resp.Header}, nil
 }
 
 // resolve puts target in the place of the path of apiURL.

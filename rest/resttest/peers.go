@@ -28,6 +28,19 @@ func (p Peers) Poll(_ context.Context, members []dcs.Member) []ha.PeerAnswer {
 	return out
 }
 
+// Failsafe implements ha.Peers: who answers, accepts.
+func (p Peers) Failsafe(_ context.Context, members map[string]string, _ ha.FailsafeAsk) []ha.FailsafeAnswer {
+	var out []ha.FailsafeAnswer
+	for name := range members {
+		a := ha.FailsafeAnswer{Name: name, Problem: "not scripted"}
+		if _, ok := p[name]; ok {
+			a.Accepted, a.Problem = true, ""
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
 // Await implements ha.Peers. It does not wait.
 func (p Peers) Await(ctx context.Context, m dcs.Member, lsn postgres.LSN) (ha.PeerAnswer, error) {
 	a := p.Poll(ctx, []dcs.Member{m})[0]
