@@ -26,6 +26,9 @@ func (w *World) nextFault() {
 	case Founding:
 		w.eng.after(w.foundingFault(n), w.nextFault)
 		return
+	case Freezes:
+		w.eng.after(w.freezeFault(n), w.nextFault)
+		return
 	case Stuck:
 		w.stuckFault(n)
 	case Failsafe:
@@ -57,13 +60,16 @@ func (w *World) fault(n *node) {
 	n.touched = w.eng.now
 	switch w.rng.IntN(14) {
 	case 0:
-		n.killAgent()
-		w.restartAgent(n, w.bounded(100*time.Millisecond, 50*time.Second))
+		back := w.bounded(100*time.Millisecond, 50*time.Second)
+		if !n.spared() {
+			n.killAgent()
+			w.restartAgent(n, back)
+		}
 	case 1:
 		w.pause(n, w.bounded(time.Second, 60*time.Second))
 	case 2:
 		w.logf("%s postmaster killed", n.name)
-		n.server.die()
+		n.server.crash()
 	case 3:
 		n.killHost()
 		w.restartAgent(n, w.bounded(time.Second, 60*time.Second))
@@ -115,7 +121,7 @@ func (w *World) restartAgent(n *node, d time.Duration) {
 }
 
 func (w *World) pause(n *node, d time.Duration) {
-	if n.agent == nil {
+	if n.agent == nil || n.frozen || n.spared() {
 		return
 	}
 	w.logf("%s agent paused for %s", n.name, d)
@@ -219,6 +225,11 @@ func (w *World) endSession() {
 				return
 			}
 		}
+		for _, n := range w.nodes {
+			if a := n.agent; a != nil && a.machine.View().Session.ID == id {
+				n.sparedUntil = w.eng.now.Add(10 * time.Second)
+			}
+		}
 		w.logf("the store ends session %s early", id)
 		w.touchAll()
 		w.store.EndSession(id)
@@ -232,7 +243,12 @@ func (w *World) heal() {
 	w.settle()
 	w.touchAll()
 	for _, n := range w.nodes {
-		n.storeCut, n.slow = false, 0
+		n.storeCut, n.slow, n.checkpoint, n.latePromote = false, 0, 0, 0
+		for _, g := range n.guards {
+			g.until = w.eng.now
+			g.thaw()
+		}
+		n.thaw()
 		n.badStarts, n.badStops, n.badPromotes, n.badRewinds = 0, 0, 0, 0
 		for _, o := range w.nodes {
 			n.cut[o.name] = false

@@ -72,13 +72,17 @@ func (w *World) promoted(s *server) {
 	if w.eng.now.Before(w.operatorUntil) {
 		return
 	}
+	decided := w.eng.now // a busy server obeys long after the decision
+	if a := s.n.agent; a != nil && !a.machine.View().Lease.Decided.IsZero() {
+		decided = a.machine.View().Lease.Decided
+	}
 	for _, n := range w.nodes {
 		o := n.server
-		if o == s || n.agent == nil || n.noFailover || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping || w.apart(n, s.n) || w.eng.now.Sub(o.readyAt) < settled {
+		if o == s || n.agent == nil || n.noFailover || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping || w.apart(n, s.n) || decided.Sub(o.readyAt) < settled {
 			continue
 		}
 		for _, r := range o.log {
-			if r.row > 0 && w.eng.now.Sub(w.rows[r.row-1].at) > settled && !s.has(r) && !s.abandoned(r) && w.stable(n, s.n) {
+			if r.row > 0 && decided.Sub(w.rows[r.row-1].at) > settled && !s.has(r) && !s.abandoned(r) && w.stable(n, s.n) {
 				w.violate("%s was promoted and lacks row %d, acknowledged %.1f s ago, which %s has", s.n.name, r.row,
 					w.eng.now.Sub(w.rows[r.row-1].at).Seconds(), n.name)
 				return

@@ -20,11 +20,12 @@ type Model struct {
 // NewModel makes n servers with empty data directories, named a, b, c, … A task's Upstream names another by its Host.
 func NewModel(n int) *Model {
 	// Standbys receive every few milliseconds: the real ones that this is compared with are waited for, too.
-	w := newWorld(Options{Nodes: n, ReplicationDelay: 5 * time.Millisecond})
+	w := newWorld(Options{Nodes: n, ReplicationDelay: 5 * time.Millisecond, NoFence: true})
 	w.operatorUntil = epoch.AddDate(100, 0, 0) // who may be promoted is the rules' business, not the servers'
 	for _, n := range w.nodes {
 		n.pausedUntil = w.operatorUntil // the agent decides nothing: what it is told stays in its inbox
-		n.agent = &agent{n: n}
+		n.agent = &agent{n: n, puppet: true}
+		n.agent.fence = &fence{a: n.agent}
 		w.eng.after(0, func() { w.replicate(n) })
 	}
 	return &Model{w: w}

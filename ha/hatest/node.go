@@ -16,10 +16,14 @@ type node struct {
 	w      *World
 	name   string
 	server *server
-	guard  guard
-	agent  *agent // nil: killed
+	guards []*guard // the processes, of this agent and of earlier ones
+	agent  *agent   // nil: killed
 
 	pausedUntil time.Time
+	frozen      bool            // the whole host
+	thawed      []func()        // what its server does when it goes on
+	sparedUntil time.Time       // the store has ended its session early: it must be able to notice (safety 1.7)
+	weak        bool            // its guard has been killed or frozen, and none was armed since
 	storeCut    bool            // no message to or from the store
 	cut         map[string]bool // no message to that node
 	badStarts   int             // so many of the next starts fail
@@ -30,7 +34,8 @@ type node struct {
 	touched     time.Time     // the last fault that concerned it
 	checkpoint  time.Duration // what a checkpoint takes
 	noFailover  bool
-	from        string // whom it shall stream from; "": the leader
+	latePromote time.Duration // how long the startup process takes to obey
+	from        string        // whom it shall stream from; "": the leader
 }
 
 // agent is one run of the agent: it starts with an empty view.
@@ -43,8 +48,17 @@ type agent struct {
 	lane    ha.StoreLane
 	wake    time.Time
 	inbox   []ha.Event // came while it was paused
-	task    uint64     // the request id of the running task; 0: none
-	cancel  func()
+	fence   *fence
+	// puppet: its tasks go on although it decides nothing.
+	puppet bool
+	// afterArm happens when the guard has been told something.
+	afterArm func()
+	hangs    struct { // the request to the store that is not answered
+		id  uint64
+		end func()
+	}
+	task   uint64 // the request id of the running task; 0: none
+	cancel func()
 
 	asked map[uint64]func(ha.Reply) // who waits for the answer to a command
 
@@ -61,8 +75,9 @@ func (n *node) startAgent() {
 	a.lane = ha.StoreLane{Store: a.client, Parse: n.parse}
 	self := ha.Self{Name: n.name, Scope: "sim", Version: "4.1.4", Release: "sim", StartID: fmt.Sprintf("%s-%d", n.name, a.id),
 		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni",
-		Started: w.eng.now, CanFound: true, Fence: "guard", Fenced: true}
+		Started: a.now(), CanFound: true, Fence: "guard", Fenced: true}
 	settings, _ := n.parse(w.config)
+	a.fence = &fence{a: a, spareAt: w.eng.now.Add(w.bounded(20*time.Millisecond, 80*time.Millisecond))}
 	a.machine = ha.NewMachine(self, settings, w.config, w.opts.Rules)
 	n.agent = a
 	w.logf("%s agent %d starts", n.name, a.id)
@@ -76,6 +91,7 @@ func (n *node) killAgent() {
 	}
 	n.w.collect(n.agent)
 	n.w.logf("%s agent killed", n.name)
+	n.orphanGuards(n.agent)
 	n.agent = nil
 	n.pausedUntil = time.Time{}
 }
@@ -83,7 +99,10 @@ func (n *node) killAgent() {
 // killHost ends everything on the node.
 func (n *node) killHost() {
 	n.killAgent()
-	n.guard = guard{n: n, id: n.guard.id + 1}
+	for _, g := range n.guards {
+		g.dead = true
+	}
+	n.frozen, n.thawed, n.server.orphans = false, nil, false
 	if n.server.pid != 0 {
 		n.w.logf("%s host killed", n.name)
 		n.server.die()
@@ -132,7 +151,13 @@ func (a *agent) step(e ha.Event) {
 	before := a.machine.Decision().Reason
 	overruns := a.machine.Overruns()
 	start := a.checkpoint()
-	requests, next := a.machine.Step(w.eng.now, e)
+	if f := w.opts.Mutant.View; f != nil {
+		f(a.machine.View())
+	}
+	if f := w.opts.Mutant.Believe; f != nil {
+		e = f(a.machine.View(), e)
+	}
+	requests, next := a.machine.Step(a.now(), e)
 	if w.opts.Record != nil {
 		w.opts.Record(fmt.Sprintf("%s-%d", a.n.name, a.id), a.machine.Entry(w.eng.now, e, requests, start))
 	}
@@ -146,12 +171,17 @@ func (a *agent) step(e ha.Event) {
 		w.violate("%s does not come to rest after %T: %s", a.n.name, e, a.machine.Decision().Reason.Text)
 	}
 	for _, r := range requests {
+		r.Deadline = a.machineTime(r.Deadline)
+		w.sharpFault(a, r)
+		if !a.alive() {
+			return
+		}
 		a.begin(r)
 		if !a.alive() {
 			return
 		}
 	}
-	a.sleepUntil(next)
+	a.sleepUntil(a.machineTime(next))
 }
 
 // checkpoint is the beginning of the agent's flight record, before its first step.
@@ -180,6 +210,16 @@ func (a *agent) sleepUntil(t time.Time) {
 // begin carries out a request on the simulated world.
 func (a *agent) begin(r ha.Request) {
 	w := a.n.w
+	if w.eng.now.Before(a.n.pausedUntil) { // it was frozen between the decision and the deed
+		from := w.eng.now
+		a.at(a.n.pausedUntil, func() {
+			if !r.Deadline.IsZero() {
+				r.Deadline = r.Deadline.Add(w.eng.now.Sub(from)) // its timer starts with the deed
+			}
+			a.begin(r)
+		})
+		return
+	}
 	switch x := r.Action.(type) {
 	case ha.Observe:
 		w.eng.after(w.bounded(200*time.Microsecond, 3*time.Millisecond), func() {
@@ -194,20 +234,18 @@ func (a *agent) begin(r ha.Request) {
 	case ha.AwaitPeer:
 		w.poll(a, r, x.Member.Name, x.LSN)
 	case ha.ArmFence:
-		w.eng.after(w.bounded(100*time.Microsecond, 2*time.Millisecond), func() {
-			a.n.guard.arm(a, x.Order)
-			a.deliver(ha.FenceArmed{ID: r.ID, Order: x.Order})
-		})
+		a.fence.arm(r, x.Order)
 	case ha.DisarmFence:
-		w.eng.after(time.Millisecond, func() {
-			a.n.guard.disarm()
-			a.deliver(ha.FenceDisarmed{ID: r.ID})
-		})
+		a.fence.disarm(r)
 	case ha.KillServer:
 		w.eng.after(time.Millisecond, a.n.server.die)
 	case ha.CancelTask:
 		if a.task == x.Task && a.cancel != nil {
 			a.cancel()
+		}
+	case ha.GiveUpRequest:
+		if a.hangs.id == x.Request {
+			a.hangs.end()
 		}
 	case ha.RunTask:
 		a.run(r, x.Task)
@@ -227,6 +265,7 @@ func (a *agent) quit(x ha.Quit) {
 	n := a.n
 	n.w.collect(a)
 	n.w.logf("%s agent ends %s", n.name, x.Problem)
+	n.orphanGuards(a)
 	n.agent = nil
 	if x.Problem != "" && n.w.opts.Strict {
 		n.w.violate("%s ended by itself: %s", n.name, x.Problem)
@@ -264,50 +303,10 @@ func (w *World) storeRequest(a *agent, r ha.Request) {
 		at := w.eng.now.Add(back)
 		if fate != memory.Served && fate != memory.Refused && r.Deadline.After(at) {
 			at = r.Deadline
+			a.hangs.id, a.hangs.end = r.ID, func() { w.eng.after(0, func() { a.deliver(ev) }) }
 		}
 		w.eng.at(at, func() { a.deliver(ev) })
 	})
-}
-
-// guard is the model of the fence: it ends the server at a set time whatever the agent does.
-type guard struct {
-	n     *node
-	id    int
-	armed bool
-	order ha.FenceOrder
-	by    int // which run of the agent
-}
-
-// arm makes the end later, never earlier, but for the first order of a new agent, which has its own guard.
-func (g *guard) arm(a *agent, o ha.FenceOrder) {
-	if g.n.w.opts.NoFence {
-		return
-	}
-	if g.armed && g.by == a.id && !o.Kill.After(g.order.Kill) {
-		return
-	}
-	g.id++
-	g.by = a.id
-	g.armed, g.order = true, o
-	id := g.id
-	g.n.w.eng.at(o.Fast, func() { g.fire(id, false) })
-	g.n.w.eng.at(o.Kill, func() { g.fire(id, true) })
-}
-
-func (g *guard) disarm() { g.armed = false; g.id++ }
-
-// fire ends the clients at T_fast, unless a backend hangs, and the server at T_kill.
-func (g *guard) fire(id int, kill bool) {
-	s := g.n.server
-	if !g.armed || g.id != id || s.pid == 0 {
-		return
-	}
-	if kill || g.n.w.rng.IntN(4) != 0 {
-		g.n.w.logf("%s guard fires (kill %v)", g.n.name, kill)
-		g.n.w.fenced++
-		s.die()
-		g.armed = false
-	}
 }
 
 // countNow finds decisions that go round and round without any time passing.

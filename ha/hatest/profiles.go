@@ -108,7 +108,7 @@ func (j *job) stuck() bool {
 	}
 	n.badStops--
 	pid := n.server.pid
-	n.w.eng.at(j.task.By, func() {
+	j.a.at(j.a.machineTime(j.task.By), func() {
 		if n.server.pid == pid {
 			n.server.die()
 		}

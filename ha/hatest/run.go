@@ -24,6 +24,14 @@ const (
 type Mutant struct {
 	Name  string
 	Event func(now time.Time, e ha.Event) ha.Event // changes what a machine is told
+	// View changes what a machine knows, before each of its steps.
+	View func(v *ha.View)
+	// Believe changes what a machine is told, knowing what it knows.
+	Believe func(v *ha.View, e ha.Event) ha.Event
+	// Clock is how far the agents' clocks are wrong after a time.
+	Clock func(elapsed time.Duration) time.Duration
+	// Guard breaks the guards.
+	Guard GuardMutant
 }
 
 // Options are the parameters of a run. The zero value of each but Seed means the default.

@@ -22,8 +22,12 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	rules := histogram{}
+	if *profileFlag != "" {
+		play(t, "profile "+*profileFlag, seeds(), rules, func(uint64) Options { return Options{Profile: Profile(*profileFlag)} })
+		return
+	}
 	play(t, "all faults", seeds(), rules, func(uint64) Options { return Options{} })
-	for _, p := range []Profile{Planned, Founding, Odd, Late, Branches, Stuck, Failsafe} {
+	for _, p := range []Profile{Planned, Founding, Odd, Late, Branches, Stuck, Freezes, Failsafe} {
 		play(t, "profile "+string(p), max(seeds()/10, 4), rules, func(uint64) Options { return Options{Profile: p} })
 	}
 	rules.print(os.Stdout)

@@ -63,6 +63,7 @@ type server struct {
 	ready      bool
 	readyAt    time.Time
 	streaming  bool
+	orphans    bool // the postmaster is dead, and its backends go on answering
 }
 
 // end is the end of the log.
@@ -77,7 +78,7 @@ const startLSN postgres.LSN = 0x3000000
 
 // writable says whether an ordinary client's commit would be acknowledged now.
 func (s *server) writable() bool {
-	return s.pid != 0 && s.ready && !s.inRecovery && !s.closed && !s.stopping
+	return !s.n.frozen && (s.orphans || (s.pid != 0 && s.ready && !s.inRecovery && !s.closed && !s.stopping))
 }
 
 // write appends a row and acknowledges it.
@@ -165,6 +166,12 @@ func (s *server) start(asPrimary bool, up *postgres.Upstream) error {
 	if s.copied && asPrimary {
 		return errors.New("the data directory can only be started as a standby")
 	}
+	if s.orphans {
+		return errors.New("pre-existing shared memory block is still in use")
+	}
+	if s.dir != postgres.DataDirReady {
+		s.w.violate("%s is started on a data directory that is %s", s.n.name, s.dir)
+	}
 	s.dropSkipped()
 	s.w.pids++
 	s.pid, s.ready, s.stopping, s.streaming = s.w.pids, false, false, false
@@ -215,6 +222,11 @@ func (s *server) die() {
 	pid := s.pid
 	s.pid, s.ready, s.stopping, s.streaming = 0, false, false, false
 	s.n.exited(pid)
+	for _, g := range s.n.guards {
+		if g.target == pid && !g.dead {
+			g.targetDied()
+		}
+	}
 }
 
 // shutDown is the moment in which an orderly stop has written its checkpoint; WAL senders still drain.

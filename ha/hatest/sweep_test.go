@@ -20,7 +20,7 @@ import (
 var (
 	seedsFlag   = flag.Uint64("sim.seeds", 2000, "how many seeds TestSeeds runs, and each mutant at most")
 	seedFlag    = flag.Uint64("sim.seed", 0, "run this seed alone and print its history")
-	profileFlag = flag.String("sim.profile", "", "with -sim.seed: the profile of its faults")
+	profileFlag = flag.String("sim.profile", "", "play this profile of faults alone")
 )
 
 // TestMain lets the heap grow: a simulation makes little that lives long, and collecting it over and over is a third of its time.

@@ -58,11 +58,11 @@ func upstreamName(t postgres.Task) string {
 
 func (j *job) server() *server { return j.a.n.server }
 
-// after lets f happen within bounds, unless the job is over by then, or the agent that drives it is dead.
+// after lets f happen within bounds, unless the job is over by then, or the agent that drives it is dead; later if that is frozen.
 func (j *job) after(lo, hi time.Duration, f func()) {
 	w := j.a.n.w
-	w.eng.after(w.bounded(lo, hi), func() {
-		if !j.over && j.a.alive() {
+	j.a.at(w.eng.now.Add(w.bounded(lo, hi)), func() {
+		if !j.over {
 			f()
 		}
 	})
@@ -129,7 +129,7 @@ func (j *job) clone() {
 // source is the upstream's server, if it can be reached.
 func (j *job) source() *server {
 	up := j.a.n.w.node(upstreamName(j.task))
-	if up == nil || j.a.n.cut[up.name] || up.cut[j.a.n.name] {
+	if up == nil || j.a.n.cut[up.name] || up.cut[j.a.n.name] || up.frozen {
 		return nil
 	}
 	return up.server
@@ -146,15 +146,25 @@ func (j *job) start() {
 		j.after(10*time.Millisecond, time.Second, func() { j.fail(errors.New("could not start")) })
 		return
 	}
+	s.sweep()
 	err := s.start(j.task.AsPrimary, j.task.Upstream)
 	pid := s.pid
+	if pid == 0 {
+		j.fail(err)
+		return
+	}
+	if g := j.a.fence.guard; j.task.AsPrimary && !n.w.opts.NoFence && !g.attach(pid) {
+		s.die()
+		j.fail(errors.New("the guard does not take the server"))
+		return
+	}
 	j.a.cancel = func() {
 		if s.pid == pid && !s.ready {
 			s.die()
 		}
 		j.fail(errors.New("cancelled"))
 	}
-	n.w.eng.after(n.w.bounded(30*time.Millisecond, 800*time.Millisecond)+n.slow, func() {
+	n.later(n.w.bounded(30*time.Millisecond, 800*time.Millisecond)+n.slow, func() {
 		// The postmaster goes on by itself, whatever becomes of the agent.
 		switch {
 		case s.pid != pid || s.stopping:
@@ -172,6 +182,7 @@ func (j *job) start() {
 func (j *job) stop() {
 	s, n := j.server(), j.a.n
 	if s.pid == 0 {
+		s.sweep()
 		j.after(time.Millisecond, 10*time.Millisecond, func() { j.done(postgres.Outcome{}) })
 		return
 	}
@@ -189,7 +200,7 @@ func (j *job) stop() {
 		return
 	}
 	if !j.task.By.IsZero() {
-		n.w.eng.at(j.task.By, func() {
+		j.a.at(j.a.machineTime(j.task.By), func() {
 			if s.pid == pid {
 				s.die()
 				j.done(postgres.Outcome{})
@@ -200,7 +211,7 @@ func (j *job) stop() {
 	if j.task.Checkpoint {
 		lo = 20*time.Millisecond + n.checkpoint/4
 	}
-	n.w.eng.after(n.w.bounded(lo, 4*lo), func() { j.signalled(pid) })
+	j.after(lo, 4*lo, func() { j.signalled(pid) })
 }
 
 // signalled is the moment in which the clients end; the rest happens whether the agent lives or not.
@@ -221,14 +232,14 @@ func (j *job) signalled(pid int) {
 	s.stopping = true
 	j.a.cancel = nil // too late for that
 	j.phase(postgres.Phase{Name: postgres.PhaseSignalled})
-	n.w.eng.after(n.w.bounded(20*time.Millisecond, 400*time.Millisecond)+n.slow, func() {
+	n.later(n.w.bounded(20*time.Millisecond, 400*time.Millisecond)+n.slow+n.lateCheckpoint(), func() {
 		if s.pid != pid {
 			j.done(postgres.Outcome{})
 			return
 		}
 		end := s.shutDown()
 		j.phase(postgres.Phase{Name: postgres.PhaseShutDown, LSN: end})
-		n.w.eng.after(n.w.bounded(5*time.Millisecond, 300*time.Millisecond), func() {
+		n.later(n.w.bounded(5*time.Millisecond, 300*time.Millisecond), func() {
 			if s.pid == pid {
 				n.w.drain(s)
 				s.die()
@@ -248,9 +259,9 @@ func (j *job) promote() {
 	}
 	j.after(time.Millisecond, 10*time.Millisecond, func() {
 		j.phase(postgres.Phase{Name: postgres.PhaseSignalled})
-		n.w.eng.after(n.w.bounded(10*time.Millisecond, 200*time.Millisecond)+n.slow, func() {
+		n.later(n.w.bounded(10*time.Millisecond, 200*time.Millisecond)+n.slow+n.latePromote, func() {
 			switch {
-			case s.pid != pid || !s.inRecovery || s.stopping:
+			case pid == 0 || s.pid != pid || !s.inRecovery || s.stopping:
 				j.fail(errors.New("the server ended before it was promoted"))
 			default:
 				// A promotion that was asked for happens, whatever becomes of the agent.
@@ -299,6 +310,7 @@ func (j *job) recoverLog() {
 		if s := j.server(); s.pid != 0 {
 			j.fail(errors.New("a server runs on the data directory"))
 		} else {
+			s.sweep()
 			s.recoverSingle()
 			j.done(postgres.Outcome{})
 		}
@@ -317,15 +329,16 @@ func (j *job) rewind() {
 		return
 	}
 	j.after(100*time.Millisecond, 300*time.Millisecond, func() {
+		s.sweep()
 		s.recoverSingle()
-		if up := j.source(); up == nil || !up.writable() {
+		if up := j.source(); up == nil || up.pid == 0 || !up.writable() {
 			j.fail(errors.New("pg_rewind cannot connect to a primary"))
 			return
 		}
 		s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskRewind
 		j.after(100*time.Millisecond, 2*time.Second+n.slow, func() {
 			up := j.source()
-			if up == nil || !up.writable() {
+			if up == nil || up.pid == 0 || !up.writable() {
 				j.fail(errors.New("pg_rewind lost its source"))
 				return
 			}

@@ -29,6 +29,7 @@ type World struct {
 	faulty        bool // faults happen now
 	lossy         bool // single messages are lost and late
 	pids          int
+	guards        int // processes, ever
 	records       int // of all servers, ever
 	agents        int
 	rows          []ack     // acknowledged rows, in order
@@ -64,7 +65,6 @@ func newWorld(o Options) *World {
 	for i := range o.Nodes {
 		n := &node{w: w, name: string(rune('a' + i)), cut: map[string]bool{}}
 		n.server = &server{n: n, w: w, dir: postgres.DataDirEmpty}
-		n.guard = guard{n: n}
 		w.nodes = append(w.nodes, n)
 	}
 	return w
@@ -212,11 +212,11 @@ func (n *node) answer() ha.PeerAnswer {
 // replicate lets the standby n receive, over and over.
 func (w *World) replicate(n *node) {
 	s := n.server
-	if s.pid != 0 && s.ready && s.inRecovery && !s.stopping {
+	if s.pid != 0 && s.ready && s.inRecovery && !s.stopping && !n.frozen {
 		up := w.node(s.upstream)
 		if up == nil || n.cut[up.name] || up.cut[n.name] {
 			s.streaming = false
-		} else {
+		} else if !up.frozen {
 			s.pull(up.server)
 		}
 	}
@@ -226,7 +226,7 @@ func (w *World) replicate(n *node) {
 // drain lets the standbys that stream from a server have all that it wrote: it waits for them before its postmaster ends.
 func (w *World) drain(s *server) {
 	for _, n := range w.nodes {
-		if o := n.server; o.streaming && o.upstream == s.n.name && o.pid != 0 && !o.stopping && !n.cut[s.n.name] && !s.n.cut[n.name] {
+		if o := n.server; o.streaming && o.upstream == s.n.name && o.pid != 0 && !o.stopping && !n.cut[s.n.name] && !s.n.cut[n.name] && !n.frozen {
 			o.pull(s)
 		}
 	}
