@@ -285,6 +285,7 @@ func foldPeer(now time.Time, v *View, e PeerAnswered) {
 			p.SilentSince = e.Sent
 		}
 	})
+	v.Newest = max(v.Newest, e.Answer.Position.Timeline)
 	if h := v.Handover; h != nil && e.LSN != 0 && e.LSN == h.End && sameTimeline(e.Answer.Position.Timeline, h.Timeline) {
 		n := *h
 		n.Best = max(n.Best, e.Answer.Position.LSN)

@@ -65,7 +65,10 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	if f := e.Cluster.Failover; f != nil && (s.Cluster.Failover == nil || s.Cluster.Failover.Version != f.Version) {
 		v.RequestSeen = now
 	}
-	foldStoreChanged(now, v, &e.Cluster)
+	was := s.Cluster.Leader
+	if foldStoreChanged(now, v, &e.Cluster) {
+		was = nil
+	}
 	s.Known, s.Cluster, s.Sent, s.At = true, e.Cluster, e.Sent, now
 	s.Seen = max(s.Seen, e.Cluster.Version)
 	if e.Settings != nil {
@@ -74,6 +77,7 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	if e.Cluster.Config != nil {
 		v.ConfigRaw = e.Cluster.Config.Raw
 	}
+	v.Newest = max(v.Newest, newestOf(&e.Cluster))
 	foldMixed(now, v)
 	if m := findMember(&e.Cluster, v.Self.Name); v.Session.ID != "" && (m == nil || m.Meta.Session != v.Session.ID) {
 		v.Store.MemberAt = time.Time{} // somebody has deleted our member key
@@ -81,7 +85,7 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	foldLeaderSeen(now, v)
 	foldFailsafeSeen(now, v, e.Sent)
 	foldVacancy(now, v)
-	foldStoreSettled(v)
+	foldStoreSettled(now, v, was)
 	if v.Rejoin.Leader != leaderLife(&e.Cluster) {
 		v.Rejoin = Rejoin{Leader: leaderLife(&e.Cluster)}
 	}
@@ -108,7 +112,7 @@ func foldLeaderSeen(now time.Time, v *View) {
 	case v.Lease.State == LeaseHeld && v.changed() && mine:
 		v.Lease = v.leaseOf(now, l.Meta) // it was created again, and the answer to that was lost
 	case v.Lease.State == LeaseHeld && v.leadsOn(now):
-	case v.Lease.State == LeaseHeld && !mine && l != nil && l.Name == v.Self.Name && !v.Lease.RenewFailed.IsZero():
+	case v.Lease.State == LeaseHeld && !mine && l != nil && l.Name == v.Self.Name && !v.Lease.RenewFailed.IsZero() && !v.changed():
 		// A renewal of unknown fate may have moved the key to another session of ours: the next renewal tells.
 	case v.Lease.State == LeaseHeld && l == nil:
 		v.gone(now, "the store shows another leader key, or none")
@@ -175,6 +179,9 @@ func foldSessionKept(now time.Time, v *View, e SessionKept) {
 	}
 	if e.Alive.Session != v.Session.ID && v.Lease.State == LeaseHeld && !v.changed() {
 		v.gone(now, "our session ended")
+	}
+	if e.Alive.Session != v.Session.ID {
+		v.Store.Stale, v.Store.Urgent = true, true // a store that has forgotten our session may have forgotten more
 	}
 	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: e.Sent}
 	if e.Alive.Version > v.Store.Seen {

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
@@ -12,10 +13,11 @@ type StoreChange struct {
 	Since   time.Time // when it was noticed last; zero: no such thing has happened, or it is over
 	Why     string
 	Known   []dcs.Member // its members
-	Leader  string       // who led there; "": nobody
+	Leaders []string     // who may have led there: the last one, and those of stores that came and went since
 	Founded bool         // it knew the cluster's system identifier
 	StoreID string
 	Version dcs.Version
+	Read    dcs.Version // that the first read of the present store showed
 }
 
 // storeChanged says how a read shows that the store is not the one of the read before; "": it is.
@@ -36,34 +38,68 @@ func storeChanged(was, is *dcs.Cluster) string {
 }
 
 // foldStoreChanged compares what was just read with what was read before. What came from the old store is forgotten, but for the authority.
-func foldStoreChanged(now time.Time, v *View, is *dcs.Cluster) {
+func foldStoreChanged(now time.Time, v *View, is *dcs.Cluster) bool {
 	was := &v.Store.Cluster
 	why := ""
 	if v.Store.Known {
 		why = storeChanged(was, is)
 	}
 	if why == "" {
-		return
+		return false
+	}
+	if v.mine(is.Leader) && v.Lease.State == LeaseHeld && v.Lease.Since.After(v.Store.At) {
+		v.Store.Seen = 0
+		return true // we have acquired the leader key there already
 	}
 	c := &v.Changed
 	if c.Since.IsZero() {
 		*c = StoreChange{Known: was.Members, StoreID: was.StoreID, Version: was.Version,
 			Founded: was.Initialize != nil && dcs.ValidSystemID(was.Initialize.SystemID)}
-		if was.Leader != nil {
-			c.Leader = was.Leader.Name
-		}
+		c.led(v.Vacancy.LastName)
+	} else {
+		c.knew(was.Members)
 	}
-	c.Since, c.Why = now, why
+	if was.Leader != nil {
+		c.led(was.Leader.Name)
+	}
+	c.Since, c.Why, c.Read = now, why, is.Version
 	if was.StoreID == is.StoreID && is.Version >= was.Version {
-		return // keys were deleted by hand: sessions and versions are what they were
+		return true // keys were deleted by hand: sessions and versions are what they were
 	}
 	v.Session, v.Store.MemberAt, v.Store.Seen = SessionView{}, time.Time{}, 0
 	v.Initialize.Mine, v.Rejoin, v.FailedRequest, v.TookOver = nil, Rejoin{}, 0, false
+	return true
 }
 
-// foldStoreSettled ends the exception when somebody leads in the new store.
-func foldStoreSettled(v *View) {
-	if l := v.Store.Cluster.Leader; v.changed() && l != nil && !v.foreign() && (l.Name != v.Self.Name || v.mine(l)) {
+// led adds somebody who may be the last leader.
+func (c *StoreChange) led(name string) {
+	if name != "" && !slices.Contains(c.Leaders, name) {
+		c.Leaders = append(c.Leaders[:len(c.Leaders):len(c.Leaders)], name)
+	}
+}
+
+// knew adds members that were not known before.
+func (c *StoreChange) knew(members []dcs.Member) {
+	known := slices.Clone(c.Known)
+	for _, m := range members {
+		if !slices.ContainsFunc(known, func(k dcs.Member) bool { return k.Name == m.Name }) {
+			known = append(known, m)
+		}
+	}
+	c.Known = known
+}
+
+// foldStoreSettled ends the exception when somebody leads in the new store: was and now are the leader keys of the last two reads. One that a
+// backup brought back is nobody's word; its session ends within W.
+func foldStoreSettled(now time.Time, v *View, was *dcs.Leader) {
+	l := v.Store.Cluster.Leader
+	if l == nil {
+		l = was
+	}
+	if !v.changed() || l == nil || v.foreign() || (l.Name == v.Self.Name && !v.mine(l)) {
+		return
+	}
+	if l.Meta.Created > v.Changed.Read || !now.Before(v.Changed.Since.Add(v.w(now))) {
 		v.Changed = StoreChange{}
 	}
 }

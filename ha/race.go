@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"hash/fnv"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
@@ -158,19 +159,38 @@ func (v *View) couldLead(now time.Time) *dcs.Member {
 	return nil
 }
 
-// nextTimeline is the number that our promotion would take: above every number that a leader has reserved, or that anybody tells of.
-func (v *View) nextTimeline() postgres.Timeline {
-	c := &v.Store.Cluster
-	self, _ := v.Local.position()
-	newest := max(self.Timeline, postgres.Timeline(c.Reserved.Timeline))
+// newestOf is the highest timeline that the store tells of.
+func newestOf(c *dcs.Cluster) postgres.Timeline {
+	newest := postgres.Timeline(c.Reserved.Timeline)
 	if n := len(c.History); n > 0 {
 		newest = max(newest, postgres.Timeline(c.History[n-1].Timeline)+1)
 	}
 	for i := range c.Members {
-		newest = max(newest, postgres.Timeline(c.Members[i].Data.Timeline), v.Peers[c.Members[i].Name].Answer.Position.Timeline)
+		newest = max(newest, postgres.Timeline(c.Members[i].Data.Timeline))
+	}
+	return newest
+}
+
+// nextTimeline is the number that our promotion would take: above every number that a leader has reserved, or that anybody tells of.
+func (v *View) nextTimeline() postgres.Timeline {
+	self, _ := v.Local.position()
+	newest := max(self.Timeline, v.Newest, newestOf(&v.Store.Cluster))
+	for _, p := range v.Peers {
+		newest = max(newest, p.Answer.Position.Timeline)
 	}
 	if v.primary() {
 		return newest // no promotion follows; what is in use is reserved all the same
 	}
+	if v.changed() || v.systemID() == "" {
+		newest += v.gap() // what was reserved is forgotten
+	}
 	return newest + 1
+}
+
+// gap makes it unlikely that a promotion takes a number that was taken before in a store that has forgotten so, by somebody who is away now:
+// each node skips some, in each store others, and more than were given away in any short time.
+func (v *View) gap() postgres.Timeline {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(v.Self.Name + "/" + v.Store.Cluster.StoreID))
+	return postgres.Timeline(8 + h.Sum32()%32)
 }

@@ -186,12 +186,15 @@ func vacantNotFounded(now time.Time, v *View) Verdict {
 // vacantNewcomer lets the other members announce themselves before a node races that has seen no leader since it started: after a long
 // outage of the store, all member keys have expired, and those who were there come back at once.
 func vacantNewcomer(now time.Time, v *View) Verdict {
-	end := v.Vacancy.Since.Add(min(v.Settings.RetryTimeout, 5*time.Second))
+	end := v.Vacancy.Since.Add(v.newcomerTime())
 	if v.Vacancy.LastName != "" || v.primary() || !now.Before(end) {
 		return pass("we know who led last, or have waited for the others")
 	}
 	return wait(end, "this node has just started: waiting for other members to announce themselves").until(end)
 }
+
+// newcomerTime is how long members of a store that knows nobody are given to announce themselves.
+func (v *View) newcomerTime() time.Duration { return min(v.Settings.RetryTimeout, 5*time.Second) }
 
 // vacantPoll asks every member how far its log reaches, as of a moment after the vacancy.
 func vacantPoll(now time.Time, v *View) Verdict {

@@ -1,7 +1,7 @@
 package ha
 
 import (
-	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +74,7 @@ func wipedSession(now time.Time, v *View) Verdict {
 	switch {
 	case !v.sessionTooOld(now) && !short:
 		return pass("the session in this store is young")
-	case !v.free(LaneStore) || v.storeRests(now):
+	case !v.free(LaneStore) || v.storeRests(now) || now.Before(v.Session.Failed.Add(v.sessionRetry(now))):
 		return rest("%s: about to open a session; the store is busy", v.Changed.Why)
 	case short && now.Before(v.Session.Kept.Add(time.Second)):
 		return wait(v.Session.Kept.Add(time.Second), "the ttl has become shorter: waiting until a session outlives what the fence knows")
@@ -98,37 +98,58 @@ func wipedAcquire(now time.Time, v *View) Verdict {
 	if v.ownOldKey() {
 		r.Takeover = v.Store.Cluster.Leader
 	}
-	return act(v.Changed.Why+", and everybody is there: the leader key is created again", AcquireKey{r})
+	who := "everybody is there"
+	if len(v.missing()) > 0 {
+		who = "an operator says that we shall lead"
+	}
+	return act(v.Changed.Why+", and "+who+": the leader key is created again", AcquireKey{r})
 }
 
 // vacantStoreChanged keeps a candidate out of the race when it has noticed that the store was wiped, restored or replaced: an empty store
 // looks vacant to everybody at once, while the leader lives. It ends after W, or when the last leader answers that it is not writable. Who
-// was that leader waits, like a leader, for the members that it knew.
+// was that leader waits, like a leader, for the members that it knew. Everybody is given a moment to announce himself, as this node may
+// have been away for long.
 func vacantStoreChanged(now time.Time, v *View) Verdict {
 	if !v.changed() {
 		return pass("the store is the one in which we knew the cluster")
 	}
-	last := cmp.Or(v.Changed.Leader, v.Vacancy.LastName)
-	if last == v.Self.Name {
-		missing := v.missing()
-		if len(missing) == 0 || v.named(now) {
-			return pass("everybody whom we knew is there, or an operator says that we shall lead")
+	if soon := v.Changed.Since.Add(v.newcomerTime()); now.Before(soon) {
+		return wait(soon, "%s: waiting for other members to announce themselves", v.Changed.Why).until(soon)
+	}
+	if slices.Contains(v.Changed.Leaders, v.Self.Name) {
+		if missing := v.missing(); len(missing) > 0 && !v.named(now) {
+			return rest("%s while we led: waiting for %s, for another leader, or for a failover to %s to be asked for",
+				v.Changed.Why, strings.Join(missing, ", "), v.Self.Name)
 		}
-		return rest("%s while we led: waiting for %s, for another leader, or for a failover to %s to be asked for",
-			v.Changed.Why, strings.Join(missing, ", "), v.Self.Name)
 	}
 	end := v.Changed.Since.Add(v.w(now))
-	m, p := v.lastKnown(last), v.Peers[last]
-	asked := !p.AskedAt.Before(v.Changed.Since)
-	switch {
-	case !now.Before(end):
+	if !now.Before(end) {
 		return pass("whatever authority came from the old store is over")
-	case asked && p.Answer.Reachable && !p.Answer.Writable:
-		return pass("the last leader, " + last + ", answers that it is not writable")
-	case m != nil && p.Asking == 0 && (!asked || now.Sub(p.At) >= time.Second):
-		return act(v.Changed.Why+": is "+last+" writable?", PollPeer{*m})
 	}
-	return wait(earliest(end, p.At.Add(time.Second)), "%s: the last leader may live", v.Changed.Why).until(end)
+	return v.lastLeaders(now, end)
+}
+
+// lastLeaders waits until each member that may have led in the old store answers that it is not writable.
+func (v *View) lastLeaders(now, end time.Time) Verdict {
+	next, silent := end, ""
+	for _, name := range v.Changed.Leaders {
+		m, p := v.lastKnown(name), v.Peers[name]
+		asked := !p.AskedAt.Before(v.Changed.Since)
+		switch {
+		case name == v.Self.Name, asked && p.Answer.Reachable && !p.Answer.Writable:
+			continue
+		case m != nil && p.Asking == 0 && (!asked || now.Sub(p.At) >= time.Second):
+			return act(v.Changed.Why+": is "+name+" writable?", PollPeer{*m})
+		}
+		next, silent = earliest(next, p.At.Add(time.Second)), name
+	}
+	if silent == "" && len(v.Changed.Leaders) > 0 {
+		return pass("whoever may have led before answers that it is not writable")
+	}
+	if silent == "" {
+		return wait(end, "%s: whoever led last may live", v.Changed.Why).until(end)
+	}
+	return wait(next, "%s: the last leader, %s, may live", v.Changed.Why, silent).until(end)
 }
 
 // lastKnown is a member as the old store showed it, or as this one does; nil: nobody knows it.

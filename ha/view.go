@@ -32,7 +32,8 @@ type View struct {
 	ConfigRaw       []byte    // the dynamic configuration in force; nil: none known
 	PromoteFailures int       // under the present lease
 	Vacancy         Vacancy
-	Changed         StoreChange // another store answers than the one in which we knew the cluster
+	Newest          postgres.Timeline // the highest number that was ever heard of: a store may forget, or be cut off from us, meanwhile
+	Changed         StoreChange       // another store answers than the one in which we knew the cluster
 	Peers           map[string]PeerView
 	Fence           FenceView
 	Failsafe        FailsafeView

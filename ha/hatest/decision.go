@@ -79,7 +79,9 @@ func formatStoreAction(a ha.Action) string {
 		if a.Request.Takeover != nil {
 			s = "acquire: take the key over from session " + a.Request.Takeover.Meta.Session
 		}
-		if !a.Request.Expect.IgnoreInitialize {
+		if e := a.Request.Expect; !e.IgnoreInitialize && e.InitializeCreated == 0 {
+			s += ", if there is no /initialize"
+		} else if !e.IgnoreInitialize {
 			s += fmt.Sprintf(", if /initialize is the one of version %d", a.Request.Expect.InitializeCreated)
 		}
 		return s

@@ -34,6 +34,8 @@ func (w *World) nextFault() {
 	case Failsafe:
 		w.eng.after(w.failsafeFault(n), w.nextFault)
 		return
+	case Wiped:
+		w.wipedFault(n)
 	case Branches:
 		w.eng.after(w.branchFault(), w.nextFault)
 		return

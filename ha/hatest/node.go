@@ -75,7 +75,7 @@ func (n *node) startAgent() {
 	a.lane = ha.StoreLane{Store: a.client, Parse: n.parse}
 	self := ha.Self{Name: n.name, Scope: "sim", Version: "4.1.4", Release: "sim", StartID: fmt.Sprintf("%s-%d", n.name, a.id),
 		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni",
-		Started: a.now(), CanFound: true, Fence: "guard", Fenced: true}
+		Started: a.now(), CanFound: w.mayFound(n), Fence: "guard", Fenced: true}
 	settings, _ := n.parse(w.config)
 	a.fence = &fence{a: a, spareAt: w.eng.now.Add(w.bounded(20*time.Millisecond, 80*time.Millisecond))}
 	a.machine = ha.NewMachine(self, settings, w.config, w.opts.Rules)

@@ -81,15 +81,17 @@ func readVacant(s *situation, w *words) {
 	}
 }
 
-// readChanged: TIME [leader NAME] [knew NAME]...: when it was noticed that another store answers, and whom the old one knew.
+// readChanged: TIME [leader NAME]... [knew NAME]... [back]: when it was noticed that another store answers, and whom the old one knew.
 func readChanged(s *situation, w *words) {
 	c := &s.v.Changed
 	c.Since, c.Why, c.Founded, c.StoreID = w.time(), "the store was wiped", true, "old"
 	s.v.Store.Cluster.StoreID, s.v.Store.Cluster.Leader = "new", nil
 	for w.more() {
 		switch x := w.next(); x {
+		case "back":
+			s.v.Store.Cluster.StoreID = c.StoreID
 		case "leader":
-			c.Leader = w.next()
+			c.Leaders = append(c.Leaders, w.next())
 		case "knew":
 			name := w.next()
 			c.Known = append(c.Known, dcs.Member{Name: name, Meta: dcs.Meta{Session: "old-" + name},

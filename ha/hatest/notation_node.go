@@ -263,6 +263,8 @@ func readFence(s *situation, w *words) {
 			f.Armed, f.Order.At, f.Order.Kill = true, s.now, s.now.Add(time.Minute)
 		case "told":
 			f.Order.At = w.time()
+		case "knows": // the latest end that it was told
+			f.Until = w.time()
 		case "kill":
 			f.Order.Kill = w.time()
 		case "for-start":

@@ -86,6 +86,7 @@ func (w *World) decided(a *agent, before ha.Reason) {
 //	cut NODE store|NODE   no messages between the two
 //	mend NODE store|NODE
 //	store down|up|wipe    it answers nobody; it has lost everything
+//	store backup|restore  what it held then is what it holds
 //	end-session NODE      the store ends the node's session early
 //	delete KEY            an operator deletes a key of the cluster
 //	switchover NODE [NODE] and failover NODE: what an operator asks for
@@ -212,6 +213,10 @@ func storyStore(s *Story, w *words) string {
 		s.w.storeDown = x == "down"
 	case "wipe":
 		s.w.store.Wipe()
+	case "backup":
+		s.w.backup = s.w.store.Backup()
+	case "restore":
+		s.w.store.Restore(s.w.backup)
 	default:
 		w.unknown(x)
 	}

@@ -22,6 +22,7 @@ type World struct {
 	admin *dcs.Client
 	nodes []*node
 
+	storeKind
 	config        []byte
 	storeDown     bool
 	refuses       bool // the store says no to everything
