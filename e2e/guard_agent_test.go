@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -61,7 +60,7 @@ func killedAfterAcquire(s *siege) {
 
 // killedAfterArm: the guard knows the end of the authority, and the promotion was not asked for yet.
 func killedAfterArm(s *siege) {
-	held, release := s.hold(s.other, "promote")
+	held, release := s.hold(s.other, "promote", 0)
 	s.handOver()
 	held()
 	s.step(s.other.KillAgent)
@@ -71,10 +70,10 @@ func killedAfterArm(s *siege) {
 
 // killedAfterFork: the process that is to become the server exists, and waits for the guard, which is frozen to make that wait long.
 func killedAfterFork(s *siege) {
-	_, release := s.hold(s.leader, "control")
-	began := s.watchLog(s.leader, "starting primary after failure")
+	s.wait(2 * time.Second) // then the agent has seen the control file as it is, and looks at it next when it starts the server
+	held, release := s.hold(s.leader, "control", 0)
 	s.must(s.leader.KillPostmaster())
-	began()
+	held()
 	signalGuards(s, s.leader, syscall.SIGSTOP)
 	release()
 	s.promptly("a server-to-be waits", func() bool { return len(s.leader.Held()) > 0 })
@@ -141,7 +140,7 @@ func frozenBeforeAcquire(s *siege) {
 
 // frozenBeforePromote: the guard is armed and fires, whatever the role; the thawed agent finds no server to promote.
 func frozenBeforePromote(s *siege) {
-	held, release := s.hold(s.other, "promote")
+	held, release := s.hold(s.other, "promote", 0)
 	s.handOver()
 	held()
 	s.must(s.other.FreezeAgent())
@@ -156,15 +155,6 @@ func frozen(s *siege) {
 	s.newLeader(s.leader)
 	s.wait(3 * time.Second)
 	s.must(s.leader.ThawAgent())
-}
-
-// watchLog returns a function that waits until the node's agent has said text after this call.
-func (s *siege) watchLog(n *testcluster.Node, text string) (said func()) {
-	before := len(n.Log())
-	return func() {
-		s.t.Helper()
-		s.promptly(n.Name+" says "+text, func() bool { return strings.Contains(n.Log()[before:], text) })
-	}
 }
 
 // TestGuardWhenBothDie measures what a numbered assumption leaves open: agent and guard gone together, with the server alive. Nothing but

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,10 +37,13 @@ type siege struct {
 	other  *testcluster.Node
 }
 
-// gate is a script that waits while its host's folder has the file hold.WHAT.
+// gate is a script that waits while its host's folder has the file hold.WHAT. A number in that file lets so many runs pass before.
 const gate = `#!/bin/sh
 dir=%[1]s what=%[2]s
-if [ -e "$dir/hold.$what" ]; then
+n=$(cat "$dir/hold.$what" 2>/dev/null)
+if [ "${n:-0}" -gt 0 ]; then
+	echo $((n - 1)) > "$dir/hold.$what"
+elif [ -e "$dir/hold.$what" ]; then
 	: > "$dir/held.$what"
 	while [ -e "$dir/hold.$what" ]; do sleep 0.02; done
 	rm -f "$dir/held.$what"
@@ -96,11 +100,11 @@ func script(c *testcluster.Cluster, n *testcluster.Node, what, then string) (pat
 }
 
 // hold makes the node's agent wait at a point: "promote" (the fence is armed, the promotion not asked for) or "control" (in the middle of a
-// start). It returns how to see that it waits there, and how to let it go.
-func (f *fortress) hold(n *testcluster.Node, what string) (held func(), release func()) {
+// start), after it has passed there a number of times. It returns how to see that it waits there, and how to let it go.
+func (f *fortress) hold(n *testcluster.Node, what string, passes int) (held func(), release func()) {
 	f.t.Helper()
-	flag := filepath.Join(n.Dir, "hold."+what)
-	f.must(os.WriteFile(flag, nil, 0o644))
+	flag, err := n.WriteFile("hold."+what, strconv.Itoa(passes))
+	f.must(err)
 	release = func() { _ = os.Remove(flag) }
 	f.t.Cleanup(release)
 	held = func() {

@@ -87,7 +87,7 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	foldVacancy(now, v)
 	foldStoreSettled(now, v, was)
 	if v.Rejoin.Leader != leaderLife(&e.Cluster) {
-		v.Rejoin = Rejoin{Leader: leaderLife(&e.Cluster)}
+		v.Rejoin = Rejoin{Leader: leaderLife(&e.Cluster), Since: now}
 	}
 	foldClaimSeen(v)
 }

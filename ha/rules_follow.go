@@ -42,7 +42,12 @@ func followOwnKey(now time.Time, v *View) Verdict {
 	return rest("the leader key names this node, but under a session that is not ours: waiting for it to expire")
 }
 
-// followLeaderUnready waits for a leader that is not a running primary yet, or publishes nothing.
+// unreadyPatience is how long a running standby waits for a leader to say that it is a primary. Its agent may have died with the promotion
+// done: what its server acknowledges until the guard ends it must not stay without a standby.
+const unreadyPatience = time.Second
+
+// followLeaderUnready waits for a leader that is not a running primary yet, or publishes nothing. A standby that runs asks the leader's
+// server after a second.
 func followLeaderUnready(now time.Time, v *View) Verdict {
 	l, m := v.other(), v.leaderMember()
 	switch {
@@ -54,10 +59,14 @@ func followLeaderUnready(now time.Time, v *View) Verdict {
 		return rest("the leader %s has no member key", l.Name)
 	case v.running() && !v.repointed():
 		return pass("the server runs, and streams from the right member")
-	case !runsAsPrimary(m) || m.Data.State != dcs.StateRunning || m.Data.Role == dcs.RolePromoted:
-		return rest("waiting for the leader %s to run as primary", l.Name)
+	case runsAsPrimary(m) && m.Data.State == dcs.StateRunning && m.Data.Role != dcs.RolePromoted:
+		return pass("the leader runs")
 	}
-	return pass("the leader runs")
+	asked := v.Rejoin.Since.Add(unreadyPatience)
+	if v.standby() && !v.Rejoin.Since.IsZero() && !now.Before(asked) {
+		return pass("the leader does not say that it runs as primary: its server is asked")
+	}
+	return wait(asked, "waiting for the leader %s to run as primary", l.Name)
 }
 
 // followRecover brings the log of a crashed server to its end in single-user mode, so that it can be compared. It is tried once;

@@ -228,6 +228,7 @@ type FenceView struct {
 	Armed     bool
 	Order     FenceOrder
 	Until     time.Time // the latest end that it may have been told of, acknowledged or not; zero: it is not armed
+	Dismissed bool      // it is being dismissed: it guards nobody any more
 	Lost      string    // why it is gone; "": it is there
 	Suspect   uint64    // an order that was under way when it was lost: its acknowledgement counts for nothing
 	Failed    time.Time
@@ -246,6 +247,8 @@ type WatchdogView struct {
 	Problem    string        // and why
 	Checked    time.Time     // last look whether it could be armed
 	Lacks      string        // what such a look has found missing
+	Used       time.Time     // the newest renewal that an acknowledged order has rested on
+	Tried      time.Duration // what a device that runs was told last to count
 	StopFailed time.Time     // last order to stop in vain
 }
 
@@ -259,6 +262,7 @@ type ClockJump struct {
 // Rejoin is what we know about our log against the leader's.
 type Rejoin struct {
 	Leader    dcs.Version // incarnation of the leader key that the facts below belong to
+	Since     time.Time   // when we saw that incarnation first
 	Lineage   *postgres.Lineage
 	LocalAt   time.Time // when the local side was seen
 	At        time.Time // when the leader was last asked, or the attempt ended

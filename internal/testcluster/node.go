@@ -281,6 +281,15 @@ func (n *Node) DialInside(ctx context.Context, network, address string) (net.Con
 	return n.hostNetwork().dial(ctx, network, address)
 }
 
+// WriteFile writes a file in the host's folder for its processes to read and write, and returns its path.
+func (n *Node) WriteFile(name, text string) (string, error) {
+	path := filepath.Join(n.Dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return "", err
+	}
+	return path, n.c.own(path)
+}
+
 // MountSmall mounts a file system of so many megabytes in the host's folder, owned by the cluster's user; again with the
 // same name, it changes the size. It needs root, and the reaper takes it away.
 func (n *Node) MountSmall(name string, megabytes int) (dir string, err error) {

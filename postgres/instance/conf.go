@@ -31,6 +31,10 @@ var targetNames = []string{
 	"recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid",
 }
 
+// retryInterval is how long a standby waits before it asks again for WAL that it could not get. PostgreSQL's own default is 5 s: a primary
+// that restarts in a fifth of a second would be without a standby for all that time, and what it acknowledges then would be nowhere else.
+const retryInterval = "wal_retrieve_retry_interval"
+
 // fileOnly are controlled settings that are not given on the command line.
 var fileOnly = []string{"wal_keep_size", "wal_keep_segments"}
 
@@ -79,6 +83,9 @@ func (i *Instance) recoverySection(s postgres.Settings, st stream) map[string]st
 		if strings.HasPrefix(n, "recovery_target") || !slices.Contains(recoveryNames, n) || n == "promote_trigger_file" {
 			delete(r, n)
 		}
+	}
+	if _, chosen := s.Parameters[retryInterval]; !chosen {
+		r[retryInterval] = "1s"
 	}
 	r["recovery_target_timeline"] = "latest"
 	r["primary_conninfo"], r["primary_slot_name"] = st.conninfo, st.slot

@@ -226,7 +226,7 @@ func TestConfFiles(t *testing.T) {
 		"archive_command = 'cp \"%p\" ''x'''\ncluster_name = 'demo'\nhba_file = '" + d + "/pg_hba.conf'\nident_file = '" + d + "/pg_ident.conf'\n" +
 		"listen_addresses = '10.0.0.1,127.0.0.1'\nmax_connections = '50'\nport = '5432'\n\n# recovery.conf\n" +
 		"primary_conninfo = 'host=10.0.0.2 port=5433 user=repl dbname=postgres application_name=a channel_binding=prefer gssencmode=prefer passfile=" +
-		i.cfg.PgPass + " sslmode=verify-full sslrootcert=/ca'\nprimary_slot_name = 'a'\nrecovery_target_timeline = 'latest'\nrestore_command = 'cp %f %p'\n"
+		i.cfg.PgPass + " sslmode=verify-full sslrootcert=/ca'\nprimary_slot_name = 'a'\nrecovery_target_timeline = 'latest'\nrestore_command = 'cp %f %p'\nwal_retrieve_retry_interval = '1s'\n"
 	if diff := cmp.Diff(want, string(raw)); diff != "" {
 		t.Error(diff)
 	}
