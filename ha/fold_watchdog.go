@@ -20,13 +20,16 @@ func foldWatchdog(now time.Time, v *View, e Event) {
 			w.Lacks = e.Fault.Text
 		}
 	case WatchdogArmed:
-		w.State = e.State
+		w.State, w.Tried = e.State, e.Order.Timeout
 		if e.Fault != nil {
 			w.Failed, w.Problem = now, e.Fault.Text
 			foldWatchdogLeft(w, e.Order)
 			return
 		}
 		w.Order, w.End = e.Order, e.Order.At.Add(e.State.Timeout)
+		if e.Order.Renewal.After(w.Used) {
+			w.Used = e.Order.Renewal
+		}
 		w.Failed, w.Problem, w.Lacks, w.StopFailed = time.Time{}, "", "", time.Time{}
 	case WatchdogDisarmed:
 		w.State = e.State

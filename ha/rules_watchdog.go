@@ -63,11 +63,11 @@ func watchdogKeep(now time.Time, v *View) Verdict {
 		return pass("the watchdog is being told")
 	case !w.State.Running && v.watchdogTrouble(now) != "":
 		return pass("no watchdog: " + v.watchdogTrouble(now))
-	case !o.Renewal.After(w.Order.Renewal) && w.Order.Timeout == o.Timeout:
+	case !o.Renewal.After(w.Used) && w.State.Running && w.Tried == o.Timeout:
 		return pass("it was kept alive after the last renewal")
 	case !w.Failed.IsZero() && now.Before(w.Failed.Add(watchdogPause)):
 		return pass("it was not kept alive: " + w.Problem)
-	case o.Before.IsZero() || !now.After(o.Before):
+	case !v.watchdogLate(now, o) && (w.State.Running || o.Renewal.After(w.Used)):
 		return act("the leader key is renewed: the watchdog is kept alive", ArmWatchdog{o})
 	case w.State.Running || !v.free(LaneStore) || now.Before(v.Lease.RenewFailed.Add(retry)) || !v.holds():
 		return pass("the renewal took so long that the watchdog would outlive it")
@@ -112,7 +112,7 @@ func watchdogHold(now time.Time, v *View) Verdict {
 }
 
 // watchdogPause is the time between two attempts at a device that does not obey.
-const watchdogPause = 5 * retry
+const watchdogPause = 2 * retry
 
 // watchdogNeeded says why the watchdog must stay on; "": nothing can write, and nothing is about to.
 func (v *View) watchdogNeeded(now time.Time) string {
@@ -121,9 +121,9 @@ func (v *View) watchdogNeeded(now time.Time) string {
 		return "the server may write"
 	case t != nil && t.Task.Kind == postgres.TaskStop:
 		return "the server is being stopped"
-	case !v.running() && !v.Local.Crashed.IsZero():
-		return "the server has crashed: something of it may be left"
-	case v.holds() && v.Shutdown.IsZero() && now.Before(v.budget().Rule):
+	case !v.running() && !v.Local.Crashed.IsZero() && (!v.Self.Fenced || v.Fence.Armed || v.Fence.Lost != ""):
+		return "the server has crashed: something of it may be left" // the fence sweeps that before it lets go
+	case v.leads() && v.Shutdown.IsZero() && now.Before(v.budget().Rule):
 		return "we lead"
 	case v.Local.Stale || !v.Local.Sent.After(v.Watchdog.Order.At):
 		return "it was not seen yet that nothing can write"
@@ -156,24 +156,29 @@ func (v *View) watchdogTimes() watchdogTimes {
 
 // watchdogOrder is what the device is to be told now.
 func (v *View) watchdogOrder(now time.Time) WatchdogOrder {
-	t, w := v.watchdogTimes(), &v.Watchdog
+	t := v.watchdogTimes()
 	o := WatchdogOrder{Timeout: t.want, Least: t.least, Most: t.most, At: now, Renewal: v.Lease.Auth.Sent}
 	if v.watchdogMisfit() {
 		o.Most = 0
 		return o
 	}
-	counts := t.want
-	if w.State.Running && w.Order.Timeout == t.want {
-		counts = max(counts, w.State.Timeout)
-	}
-	o.Before = NewBudget(v.Lease.Auth, v.Settings.LoopWait).Kill.Add(-counts)
+	o.Before = NewBudget(v.Lease.Auth, v.Settings.LoopWait).Kill.Add(-t.want)
 	return o
+}
+
+// watchdogLate says whether the device, if it began to count now, would outlive our authority.
+func (v *View) watchdogLate(now time.Time, o WatchdogOrder) bool {
+	w, longer := &v.Watchdog, time.Duration(0)
+	if w.State.Running && w.Tried == o.Timeout {
+		longer = max(w.State.Timeout-o.Timeout, 0)
+	}
+	return !o.Before.IsZero() && now.After(o.Before.Add(-longer))
 }
 
 // watchdogMisfit says whether a device runs that counts too little or too much, was asked for something else, and cannot be stopped.
 func (v *View) watchdogMisfit() bool {
 	t, w := v.watchdogTimes(), &v.Watchdog
-	return w.State.Running && w.State.Endless && w.Order.Timeout == t.want && (w.State.Timeout < t.least || w.State.Timeout > t.most)
+	return w.State.Running && w.State.Endless && w.Tried == t.want && (w.State.Timeout < t.least || w.State.Timeout > t.most)
 }
 
 // watchdogGuards says whether the watchdog is armed as our authority needs it.
@@ -208,6 +213,9 @@ func (v *View) watchdogRefuses(now time.Time) string {
 	return v.watchdogTrouble(now)
 }
 
+// NoWatchdog says whether this node must have a watchdog and cannot arm it, so that it does not lead.
+func (v *View) NoWatchdog(now time.Time) bool { return v.watchdogRefuses(now) != "" }
+
 // watchdogFirst arms the watchdog before a server becomes writable (safety 3.5).
 func (v *View) watchdogFirst(now time.Time) Verdict {
 	why := v.watchdogTrouble(now)
@@ -221,7 +229,7 @@ func (v *View) watchdogFirst(now time.Time) Verdict {
 	}
 	o := v.watchdogOrder(now)
 	switch {
-	case o.Before.IsZero() || !now.After(o.Before):
+	case !v.watchdogLate(now, o) && o.Renewal.After(v.Watchdog.Used): // each renewal begins its time once
 		return act("the watchdog is armed before anything can write", ArmWatchdog{o})
 	case v.free(LaneStore) && !now.Before(v.Lease.RenewFailed.Add(retry)):
 		return act("too little authority is left for the watchdog: renewing first", v.renewal(now))

@@ -21,6 +21,8 @@ func (w *World) nextFault() {
 		return
 	case Late:
 		w.lateFault(n)
+	case Watched:
+		w.watchdogFault(n)
 	case Odd:
 		w.oddFault(n)
 	case Founding:

@@ -16,12 +16,14 @@ type guard struct {
 	until time.Time // frozen until then
 	inbox []func()  // its channel
 
-	armed  bool
-	target int           // the postmaster's pid; 0: the one that is about to be started
-	order  ha.FenceOrder // in the machine's own clock
-	newest time.Time     // the latest T_fast that was put into its channel
-	fired  bool
-	wake   time.Time // when its timer is set to; zero: it is not
+	armed      bool
+	target     int           // the postmaster's pid; 0: the one that is about to be started
+	order      ha.FenceOrder // in the machine's own clock
+	newest     time.Time     // the latest T_fast that was put into its channel
+	newestKill time.Time     // its T_kill
+	newestFor  int           // its postmaster
+	fired      bool
+	wake       time.Time // when its timer is set to; zero: it is not
 }
 
 // Times of guards.
@@ -273,8 +275,8 @@ func (f *fence) arm(r ha.Request, o ha.FenceOrder) {
 			answer("the guard is gone")
 			return
 		}
-		if told.Fast.After(g.newest) {
-			g.newest = told.Fast
+		if told.Kill.After(g.newestKill) || g.newestFor != pid {
+			g.newest, g.newestKill, g.newestFor = told.Fast, told.Kill, pid // a later end may have less time to stop in
 		}
 		if then := f.a.afterArm; then != nil && g.frozen() {
 			f.a.afterArm = nil

@@ -66,6 +66,7 @@ const settled = 3 * time.Second
 // may be on a newer timeline, unless an operator named it in a failover.
 func (w *World) promoted(s *server) {
 	w.logf("%s promoted: timeline %d at %s", s.n.name, s.tl, s.end())
+	w.watchPromotion(s.n)
 	if c, err := w.cluster(); err == nil && c.Failover != nil && c.Failover.Leader == "" {
 		return
 	}
@@ -78,7 +79,7 @@ func (w *World) promoted(s *server) {
 	}
 	for _, n := range w.nodes {
 		o := n.server
-		if o == s || n.agent == nil || n.noFailover || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping || w.apart(n, s.n) || decided.Sub(o.readyAt) < settled {
+		if o == s || n.agent == nil || n.noFailover || n.agent.machine.View().NoWatchdog(n.agent.now()) || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping || w.apart(n, s.n) || decided.Sub(o.readyAt) < settled {
 			continue
 		}
 		for _, r := range o.log {

@@ -19,6 +19,8 @@ type node struct {
 	guards []*guard // the processes, of this agent and of earlier ones
 	agent  *agent   // nil: killed
 
+	watchdog *watchdog
+
 	pausedUntil time.Time
 	frozen      bool            // the whole host
 	thawed      []func()        // what its server does when it goes on
@@ -75,7 +77,7 @@ func (n *node) startAgent() {
 	a.lane = ha.StoreLane{Store: a.client, Parse: n.parse}
 	self := ha.Self{Name: n.name, Scope: "sim", Version: "4.1.4", Release: "sim", StartID: fmt.Sprintf("%s-%d", n.name, a.id),
 		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni",
-		Started: a.now(), CanFound: w.mayFound(n), Fence: "guard", Fenced: true}
+		Started: a.now(), CanFound: w.mayFound(n), Fence: "guard", Fenced: true, Watchdog: n.watchdog.name()}
 	settings, _ := n.parse(w.config)
 	a.fence = &fence{a: a, spareAt: w.eng.now.Add(w.bounded(20*time.Millisecond, 80*time.Millisecond))}
 	a.machine = ha.NewMachine(self, settings, w.config, w.opts.Rules)
@@ -103,6 +105,7 @@ func (n *node) killHost() {
 		g.dead = true
 	}
 	n.frozen, n.thawed, n.server.orphans = false, nil, false
+	n.watchdog.off()
 	if n.server.pid != 0 {
 		n.w.logf("%s host killed", n.name)
 		n.server.die()
@@ -237,6 +240,8 @@ func (a *agent) begin(r ha.Request) {
 		a.fence.arm(r, x.Order)
 	case ha.DisarmFence:
 		a.fence.disarm(r)
+	case ha.CheckWatchdog, ha.ArmWatchdog, ha.DisarmWatchdog:
+		a.n.watchdog.do(a, r)
 	case ha.KillServer:
 		w.eng.after(time.Millisecond, a.n.server.die)
 	case ha.CancelTask:

@@ -28,12 +28,15 @@ func readWatchdog(s *situation, w *words) {
 		case "armed":
 			d.State = ha.WatchdogState{Running: true, Timeout: s.v.Settings.TTL - set.SafetyMargin}
 			d.Order = ha.WatchdogOrder{Timeout: d.State.Timeout, Least: s.v.Settings.LoopWait, Most: s.v.Settings.TTL, At: w.time(), Renewal: s.v.Lease.Auth.Sent}
+			d.Used, d.Tried = d.Order.Renewal, d.Order.Timeout
 		case "renewal":
 			d.Order.Renewal = w.time()
+			d.Used, d.Tried = d.Order.Renewal, d.Order.Timeout
 		case "counts":
 			d.State.Timeout = w.duration()
 		case "told":
 			d.Order.Timeout = w.duration()
+			d.Tried = d.Order.Timeout
 		case "endless":
 			d.State.Endless = true
 		case "stop-failed":

@@ -128,6 +128,7 @@ func (w *World) tag(n *node) {
 
 // settings are s with the node's own tags.
 func (n *node) settings(s ha.Settings) ha.Settings {
+	s.Watchdog = n.watchdog.settings
 	s.Tags.NoFailover, s.Tags.ReplicateFrom, s.Tags.All = n.noFailover, n.from, map[string]any{}
 	if n.noFailover {
 		s.Tags.All["nofailover"] = true
@@ -160,6 +161,7 @@ func (w *World) settle() {
 	w.refuses, w.readOnly = false, false
 	for _, n := range w.nodes {
 		n.checkpoint = 0
+		n.watchdog.repair()
 		n.noFailover, n.from = false, ""
 		n.reload()
 	}

@@ -58,6 +58,7 @@ type Result struct {
 	Hash               string // of Log
 	Rules              map[ha.RuleID]uint64
 	Steps, Ops, Fenced int
+	Resets             int // of machines, by their watchdogs
 	Rows               int
 }
 
@@ -98,7 +99,7 @@ func Run(o Options) Result {
 	}
 	sum := sha256.Sum256([]byte(w.lines.String()))
 	return Result{Violation: w.violation, Log: w.lines.String(), Hash: hex.EncodeToString(sum[:8]), Rules: w.counts,
-		Steps: w.steps, Ops: w.ops, Fenced: w.fenced, Rows: len(w.rows)}
+		Steps: w.steps, Ops: w.ops, Fenced: w.fenced, Resets: w.resets, Rows: len(w.rows)}
 }
 
 // play starts everybody, lets things go wrong, and then lets them heal.

@@ -38,6 +38,7 @@ type World struct {
 	failsafe      failsafeWorld
 
 	steps, ops, fenced int
+	resets             int
 	instant            time.Time // to count the steps of
 	stepsNow           int
 	second             int64 // to count the steps of
@@ -66,6 +67,7 @@ func newWorld(o Options) *World {
 	for i := range o.Nodes {
 		n := &node{w: w, name: string(rune('a' + i)), cut: map[string]bool{}}
 		n.server = &server{n: n, w: w, dir: postgres.DataDirEmpty}
+		n.watchdog = newWatchdog(n)
 		w.nodes = append(w.nodes, n)
 	}
 	return w
@@ -188,6 +190,7 @@ func (w *World) poll(a *agent, r ha.Request, name string, lsn postgres.LSN) {
 func (n *node) answer() ha.PeerAnswer {
 	o := n.server.observe()
 	p := ha.PeerAnswer{Name: n.name, Reachable: true, StartID: fmt.Sprintf("%s-%d", n.name, n.agent.id), Role: dcs.RoleReplica, State: dcs.StateRunning}
+	p.WatchdogFailed = n.agent.machine.View().NoWatchdog(n.agent.now())
 	if o.Control != nil {
 		p.SystemID = o.Control.SystemID
 	}
