@@ -81,7 +81,7 @@ func (g *Guard) order(ctx context.Context, r warden.Request) error {
 				return err
 			}
 		}
-		reply, err := g.askInTime(ctx, p, r)
+		reply, err := g.askInTime(ctx, p, r, fresh)
 		switch {
 		case err == nil && reply.Result == warden.ResultOK:
 			g.adopt(p, r)
@@ -110,9 +110,14 @@ func (g *Guard) order(ctx context.Context, r warden.Request) error {
 	}
 }
 
-// askInTime gives the guard as long as the deadline allows.
-func (g *Guard) askInTime(ctx context.Context, p *process, r warden.Request) (warden.Reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, max(min(answerPatience, (r.Fast-boottime())/2), time.Millisecond))
+// askInTime gives the guard as long as the deadlines allow. One that is not fresh gets half of the caller's time: the other half is for the
+// one that takes its place.
+func (g *Guard) askInTime(ctx context.Context, p *process, r warden.Request, fresh bool) (warden.Reply, error) {
+	patience := min(answerPatience, (r.Fast-boottime())/2)
+	if until, ok := ctx.Deadline(); ok && !fresh {
+		patience = min(patience, time.Until(until)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(patience, time.Millisecond))
 	defer cancel()
 	return p.ask(ctx, r)
 }

@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,5 +12,8 @@ import (
 
 func TestMain(m *testing.M) {
 	guard.Main()
+	if os.Getenv(agentMark) != "" {
+		agentMain()
+	}
 	pgtest.Guard(m, func(m *testing.M) { goleak.VerifyTestMain(m) })
 }

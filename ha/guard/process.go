@@ -75,7 +75,7 @@ func fork(executable string, channel *os.File) (*os.Process, error) {
 	title := warden.GuardTitle + strings.Repeat(" ", warden.TitleBytes-len(warden.GuardTitle))
 	child, err := os.StartProcess(executable, []string{title}, &os.ProcAttr{
 		Dir:   "/",
-		Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
+		Env:   []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=containermaxprocs=0"}, // no collection, and no files of its cgroup
 		Files: []*os.File{null, null, null, channel},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})

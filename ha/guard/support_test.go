@@ -70,14 +70,19 @@ func order(c *bootclock.Clock, p *postgres.Postmaster, fast, quit, kill time.Dur
 // identify returns what names a process.
 func identify(t testing.TB, pid int) *postgres.Postmaster {
 	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
+	p := identifyProcess(pid)
+	if p.Start == 0 {
+		t.Fatalf("there is no process %d", pid)
 	}
-	p := &postgres.Postmaster{PID: pid}
+	return &p
+}
+
+func identifyProcess(pid int) postgres.Postmaster {
+	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	fields := bytes.Fields(raw[bytes.LastIndexByte(raw, ')')+1:])
-	if _, err := fmt.Sscan(string(fields[19]), &p.Start); err != nil {
-		t.Fatal(err)
+	p := postgres.Postmaster{PID: pid}
+	if len(fields) > 19 {
+		_, _ = fmt.Sscan(string(fields[19]), &p.Start)
 	}
 	return p
 }
@@ -145,7 +150,7 @@ type signalLog struct {
 func startSignalLog(t testing.TB) *signalLog {
 	t.Helper()
 	s := &signalLog{more: make(chan string, 100)}
-	s.cmd = exec.Command("/bin/bash", "-c", `trap 'echo INT' INT; trap 'echo QUIT' QUIT; sleep 1000 & echo ready; while :; do wait; done`)
+	s.cmd = exec.Command("/bin/bash", "-c", `trap 'echo INT' INT; trap 'echo QUIT' QUIT; sleep 1000 >/dev/null 2>&1 & echo ready; while :; do wait; done`)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -173,7 +178,7 @@ func startSignalLog(t testing.TB) *signalLog {
 		}
 	}()
 	t.Cleanup(func() {
-		_ = s.cmd.Process.Kill()
+		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 		_ = s.cmd.Wait()
 		<-done
 	})
