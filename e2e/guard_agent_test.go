@@ -72,6 +72,7 @@ func killedAfterArm(s *siege) {
 func killedAfterFork(s *siege) {
 	s.wait(2 * time.Second) // then the agent has seen the control file as it is, and looks at it next when it starts the server
 	held, release := s.hold(s.leader, "control", 0)
+	s.fatal = s.w.Since()
 	s.must(s.leader.KillPostmaster())
 	held()
 	signalGuards(s, s.leader, syscall.SIGSTOP)

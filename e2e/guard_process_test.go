@@ -118,10 +118,11 @@ func killModeGroup(s *siege) {
 	s.newLeader(s.leader)
 }
 
-// groupWhileFrozen: an agent that hangs cannot end in order, and PostgreSQL takes SIGTERM for "when the last client has gone": the guard
-// ends the server.
+// groupWhileFrozen: an agent that hangs cannot end in order. PostgreSQL's processes take SIGTERM each for itself: WAL senders and clients
+// end in no order, and nobody can connect any more.
 func groupWhileFrozen(s *siege) {
 	s.must(s.leader.FreezeAgent())
+	s.fatal = s.w.Since()
 	s.leader.SignalAll(syscall.SIGTERM)
 	s.serverGone(s.leader)
 	s.newLeader(s.leader)

@@ -88,6 +88,7 @@ func orphans(s *siege) {
 		return n != "0", n + " rows"
 	})
 	s.step(s.leader.KillAgent)
+	s.fatal = s.w.Since()
 	s.must(s.leader.KillPostmaster())
 	began := time.Now()
 	s.serverGone(s.leader)
@@ -131,8 +132,9 @@ func pipeline(conn *pgconn.PgConn) (answered int) {
 	}
 }
 
-// stoppedPostmaster: it hears no signal but SIGKILL, and its backends go on.
+// stoppedPostmaster: it hears no signal but SIGKILL, and its backends go on until then.
 func stoppedPostmaster(s *siege) {
+	s.fatal = s.w.Since() + ttl
 	pid, _ := s.leader.Postmaster()
 	s.must(syscall.Kill(pid, syscall.SIGSTOP))
 	s.step(s.leader.KillAgent)
