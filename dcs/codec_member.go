@@ -54,6 +54,7 @@ func parseMember(b []byte) (MemberData, []string, error) {
 		ReplayLSN:        f.number("replay_lsn"),
 		ReplicationState: f.str("replication_state"),
 		Tanist:           f.str("tanist"),
+		TanistTTL:        f.number("tanist_ttl"),
 	}
 	if m.Role == "master" { // before Patroni 4
 		m.Role = RolePrimary

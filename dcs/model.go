@@ -101,7 +101,8 @@ type MemberData struct {
 	Timeline               uint32                   `json:"timeline,omitempty"`
 	ScheduledRestart       json.RawMessage          `json:"scheduled_restart,omitempty"`
 	Pause                  bool                     `json:"pause,omitempty"`
-	Tanist                 string                   `json:"tanist,omitempty"` // the tanist version: a mark that this member is one of ours (safety 11.2)
+	Tanist                 string                   `json:"tanist,omitempty"`     // the tanist version: a mark that this member is one of ours (safety 11.2)
+	TanistTTL              uint64                   `json:"tanist_ttl,omitempty"` // seconds that the session of its keys was asked for: no authority or guard of its agent's run outlives them
 }
 
 // PendingChange is one setting that waits for a restart of PostgreSQL.

@@ -164,7 +164,9 @@ func foldBegun(now time.Time, v *View, e Begun) {
 		v.AskedTTL = a.Request.TTL
 		v.Failsafe.Writing = a.Request.Failsafe
 	case AcquireKey:
-		v.TookOver = v.TookOver || a.Request.Takeover != nil
+		if a.Request.Takeover != nil {
+			foldTakeOver(now, v)
+		}
 		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
 		if v.Lease.State == LeasePromised || (v.Lease.State == LeaseHeld && v.changed()) {
 			v.Lease.Decided, v.Lease.Timeline = now, postgres.Timeline(a.Request.Timeline) // what we hold stands, whatever becomes of the request
@@ -201,6 +203,8 @@ func foldBegun(now time.Time, v *View, e Begun) {
 		}
 	case ArmWatchdog:
 		foldWatchdogAsked(v, a.Order)
+	case DisarmFence:
+		v.Fence.Dismissed = true
 	case Observe:
 		v.Local.Stale = false
 	case Configure:

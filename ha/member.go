@@ -1,6 +1,9 @@
 package ha
 
 import (
+	"cmp"
+	"time"
+
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/postgres"
 )
@@ -8,12 +11,15 @@ import (
 // member is our member key as it should be now.
 func (v *View) member() dcs.MemberData { return v.memberAs(v.state()) }
 
+// seconds rounds up.
+func seconds(d time.Duration) uint64 { return uint64((d + time.Second - 1) / time.Second) }
+
 // memberAs is our member key with a state that is about to be true.
 func (v *View) memberAs(state dcs.State) dcs.MemberData {
 	m := dcs.MemberData{
 		ConnURL: v.Self.ConnURL, APIURL: v.Self.APIURL, ProxyURL: v.Self.ProxyURL,
 		State: state, Role: v.role(), Version: v.Self.Version, Tanist: v.Self.Release,
-		Tags: v.Settings.Tags.All, Pause: v.Settings.Paused,
+		Tags: v.Settings.Tags.All, Pause: v.Settings.Paused, TanistTTL: seconds(cmp.Or(v.AskedTTL, v.Settings.TTL)),
 	}
 	if state == dcs.StateStopped || state == dcs.StateStopping {
 		if m.Role == dcs.RolePrimary || m.Role == dcs.RolePromoted {

@@ -19,7 +19,7 @@ func (v *View) guarded() bool {
 	switch {
 	case !v.Self.Fenced:
 		return true
-	case !f.Armed:
+	case !f.Armed || f.Dismissed:
 		return false
 	case f.Order.Postmaster == nil:
 		return pm == nil || v.startsAsPrimary()
@@ -128,6 +128,8 @@ func (v *View) fencePause() time.Duration {
 func (v *View) harmless() bool {
 	o := &v.Local.Obs
 	switch {
+	case v.Fence.Order.Postmaster == nil && v.holds():
+		return false // it is armed for the server that is about to be started
 	case v.mayWrite() || v.Task != nil || v.Local.Stale || !v.Local.Sent.After(v.Fence.Order.At):
 		return false
 	case v.LastTask != nil && v.Local.Sent.Before(v.LastTask.At):
@@ -172,7 +174,7 @@ func startDismiss(now time.Time, v *View) Verdict {
 		return pass("a server runs, or nothing guards it")
 	case !f.Armed && (v.holds() || v.free(LaneFence)):
 		return pass("the fence is not armed")
-	case f.Armed && f.Order.Postmaster == nil && v.holds():
+	case f.Armed && f.Order.Postmaster == nil && v.holds() && !f.Dismissed:
 		return pass("the fence is armed for the server that is about to be started")
 	case f.Problem != "":
 		return rest("the server is down, and the fence does not let go of it: %s", f.Problem)
@@ -214,6 +216,14 @@ func leaderArm(now time.Time, v *View) Verdict {
 	return v.arm(now)
 }
 
+// foldTakeOver notes that the leader key of our earlier run is asked for: that run's guard may know of an end as late as our session's.
+func foldTakeOver(now time.Time, v *View) {
+	v.TookOver = true
+	if until := NewBudget(Authority{Sent: now, TTL: v.AskedTTL}, v.Settings.LoopWait).Kill; until.After(v.Fence.Until) {
+		v.Fence.Until = until
+	}
+}
+
 // foldFenceArmed records the guard's acknowledgement, or that there was none: then it counts as dead. What a guard has acknowledged that
 // was lost meanwhile guards nothing.
 func foldFenceArmed(now time.Time, v *View, e FenceArmed) {
@@ -235,6 +245,7 @@ func foldFenceArmed(now time.Time, v *View, e FenceArmed) {
 // foldFenceDisarmed records that the guard has let go.
 func foldFenceDisarmed(now time.Time, v *View, e FenceDisarmed) {
 	f := &v.Fence
+	f.Dismissed = false
 	if e.Fault != nil {
 		f.Failed, f.Problem = now, e.Fault.Text
 		return

@@ -118,7 +118,7 @@ func foundAcquire(now time.Time, v *View) Verdict {
 	case v.Lease.State == LeaseDoubt || v.Store.Urgent:
 		return v.readFirst(now, "is the leader key ours?")
 	case v.sessionTooOld(now):
-		return act("the session is renewed before the leader key is asked for", KeepSession{dcs.KeepAlive{TTL: v.Settings.TTL, Member: v.member()}})
+		return act("the session is renewed before the leader key is asked for", v.keepSession())
 	}
 	r := dcs.Acquire{Member: v.member(), Expect: v.expect(), Timeline: uint32(v.nextTimeline())}
 	r.Expect.IgnoreInitialize, r.Expect.InitializeCreated = false, v.Initialize.Mine.Entry.Created

@@ -117,6 +117,7 @@ func (v *View) renewal(now time.Time) RenewKey {
 		ttl = v.AskedTTL
 	}
 	r := dcs.Renew{Leader: v.Lease.Leader, TTL: ttl, Status: v.status(), Member: v.member(), Failsafe: v.failsafeNews()}
+	r.Member.TanistTTL = seconds(ttl)
 	if !v.Lease.RenewFailed.IsZero() {
 		r.Status = nil // a store that takes no writes may still prove that the key is ours
 	}
@@ -137,11 +138,31 @@ func pulseSession(now time.Time, v *View) Verdict {
 		return pass("we have not announced ourselves yet")
 	case !s.Failed.IsZero() && now.Before(s.Failed.Add(v.sessionRetry(now))):
 		return pass("the session could not be kept a moment ago")
-	case s.ID != "" && s.Failed.IsZero() && now.Before(s.Kept.Add(v.sessionPeriod())) && v.AskedTTL == v.Settings.TTL:
+	case s.ID != "" && s.Failed.IsZero() && now.Before(s.Kept.Add(v.sessionPeriod())) && v.AskedTTL == v.sessionTTL():
 		return pass("the session was kept this loop")
 	}
-	return act("the session is to be kept", KeepSession{dcs.KeepAlive{TTL: v.Settings.TTL, Member: v.member()}})
+	return act("the session is to be kept", v.keepSession())
 }
+
+// keepSession asks for our session with the ttl that it is to have.
+func (v *View) keepSession() KeepSession {
+	r := dcs.KeepAlive{TTL: v.sessionTTL(), Member: v.member()}
+	r.Member.TanistTTL = seconds(r.TTL)
+	return KeepSession{r}
+}
+
+// sessionTTL is that of the session that is to be asked for. The leader key of an earlier run is taken over with no shorter session than it
+// had: that run's guard may let the server live for so long, and another would lead before (safety 1.3 and 5.6).
+func (v *View) sessionTTL() time.Duration {
+	if v.holds() || v.TookOver || !v.ownOldKey() {
+		return v.Settings.TTL
+	}
+	m := findMember(&v.Store.Cluster, v.Self.Name)
+	return max(v.Settings.TTL, time.Duration(min(m.Data.TanistTTL, maxTTL))*time.Second)
+}
+
+// maxTTL bounds what is believed of a ttl in a member key, in seconds.
+const maxTTL = 24 * 3600
 
 func (v *View) sessionPeriod() time.Duration { return min(v.Settings.LoopWait, v.Settings.TTL/3) }
 

@@ -101,7 +101,7 @@ func vacantSession(now time.Time, v *View) Verdict {
 	if !v.free(LaneStore) || (v.Store.Problem != "" && now.Before(v.Session.Failed.Add(v.sessionRetry(now)))) {
 		return rest("the session has to be renewed before a race; the store is busy or not accessible")
 	}
-	return act("the session is renewed before a race", KeepSession{dcs.KeepAlive{TTL: v.Settings.TTL, Member: v.member()}})
+	return act("the session is renewed before a race", v.keepSession())
 }
 
 // vacantLeaseAlive waits while the last leader's member key still says that its server runs as primary: a store may end a session

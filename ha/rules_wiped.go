@@ -79,7 +79,7 @@ func wipedSession(now time.Time, v *View) Verdict {
 	case short && now.Before(v.Session.Kept.Add(time.Second)):
 		return wait(v.Session.Kept.Add(time.Second), "the ttl has become shorter: waiting until a session outlives what the fence knows")
 	}
-	return act(v.Changed.Why+": a session is opened, or renewed, in the store that answers now", KeepSession{dcs.KeepAlive{TTL: v.Settings.TTL, Member: v.member()}})
+	return act(v.Changed.Why+": a session is opened, or renewed, in the store that answers now", v.keepSession())
 }
 
 // wipedAcquire creates the leader key in the new store.

@@ -253,7 +253,7 @@ func readHandover(s *situation, w *words) {
 	s.v.Handover = h
 }
 
-// readFence: [armed] [told TIME] [kill TIME] [of-another | for-start] [failures N] [unguarded TIME] and last failed TIME TEXT | lost TEXT. It was told just now,
+// readFence: [armed] [told TIME] [kill TIME] [of-another | for-start] [dismissed] [failures N] [unguarded TIME] and last failed TIME TEXT | lost TEXT. It was told just now,
 // and of the server that runs here, unless the words say otherwise. A server without a guard is so since just now.
 func readFence(s *situation, w *words) {
 	f := &s.v.Fence
@@ -269,6 +269,8 @@ func readFence(s *situation, w *words) {
 			f.Order.Kill = w.time()
 		case "for-start":
 			s.forStart = true
+		case "dismissed":
+			f.Dismissed = true
 		case "of-another":
 			f.Order.Postmaster = &postgres.Postmaster{PID: 99, Start: 99}
 		case "failures":
