@@ -61,7 +61,7 @@ func watchdogKeep(now time.Time, v *View) Verdict {
 		return pass("nothing can write yet")
 	case !v.free(LaneWatchdog):
 		return pass("the watchdog is being told")
-	case !w.State.Running && v.watchdogTrouble(now) != "":
+	case (!w.State.Running || (v.watchdogTimes().short() && !w.State.Endless)) && v.watchdogTrouble(now) != "":
 		return pass("no watchdog: " + v.watchdogTrouble(now))
 	case !o.Renewal.After(w.Used) && w.State.Running && w.Tried == o.Timeout:
 		return pass("it was kept alive after the last renewal")
@@ -88,6 +88,8 @@ func watchdogDismiss(now time.Time, v *View) Verdict {
 		return pass("it could not be stopped a moment ago")
 	case v.Settings.Watchdog.Mode == WatchdogOff:
 		return act("watchdog.mode is off: the watchdog is stopped", DisarmWatchdog{})
+	case v.Settings.Watchdog.Mode == WatchdogAutomatic && v.watchdogTimes().short():
+		return act("the watchdog is stopped: "+v.watchdogTrouble(now), DisarmWatchdog{})
 	}
 	if why := v.watchdogNeeded(now); why != "" {
 		return pass(why)
@@ -121,18 +123,27 @@ func (v *View) watchdogNeeded(now time.Time) string {
 		return "the server may write"
 	case t != nil && t.Task.Kind == postgres.TaskStop:
 		return "the server is being stopped"
-	case !v.running() && !v.Local.Crashed.IsZero() && (!v.Self.Fenced || v.Fence.Armed || v.Fence.Lost != ""):
-		return "the server has crashed: something of it may be left" // the fence sweeps that before it lets go
+	case !v.running() && !v.Local.Crashed.IsZero() && !v.sweptByFence():
+		return "the server has crashed: something of it may be left"
 	case v.leads() && v.Shutdown.IsZero() && now.Before(v.budget().Rule):
 		return "we lead"
-	case v.Local.Stale || !v.Local.Sent.After(v.Watchdog.Order.At):
+	case v.Local.Stale || (v.LastTask != nil && v.Local.Sent.Before(v.LastTask.At)):
 		return "it was not seen yet that nothing can write"
 	}
 	return ""
 }
 
+// sweptByFence says whether the fence has swept what a crashed server may have left: it does so before it lets go, and before it is armed for
+// the next server.
+func (v *View) sweptByFence() bool {
+	f := &v.Fence
+	return v.Self.Fenced && f.Lost == "" && (!f.Armed || (f.Order.Postmaster == nil && f.Order.At.After(v.Local.Crashed)))
+}
+
 // watchdogTimes are what the device may count, from the ttl of our session.
-type watchdogTimes struct{ want, least, most time.Duration }
+type watchdogTimes struct {
+	asked, want, least, most time.Duration // want is what is asked for, within the bounds
+}
 
 // watchdogTimes computes them. The device has to end before our authority, also if the renewal that keeps it alive took a second; and it
 // must leave the time of a loop, or a third of the ttl, to renew in.
@@ -144,21 +155,27 @@ func (v *View) watchdogTimes() watchdogTimes {
 		}
 	}
 	b := NewBudget(Authority{TTL: ttl}, v.Settings.LoopWait)
-	t := watchdogTimes{least: max(min(v.Settings.LoopWait, ttl/3), time.Second),
-		most: (ttl - b.End.Sub(b.Kill) - time.Second).Truncate(time.Second)}
-	t.want = ttl - v.Settings.Watchdog.SafetyMargin
+	t := watchdogTimes{least: max(min(v.Settings.LoopWait, ttl/3).Truncate(time.Second), time.Second),
+		most: (ttl - b.End.Sub(b.Kill) - time.Second).Truncate(time.Second), asked: ttl - v.Settings.Watchdog.SafetyMargin}
 	if v.Settings.Watchdog.SafetyMargin < 0 {
-		t.want = ttl / 2
+		t.asked = ttl / 2
 	}
-	t.want = min(t.want.Truncate(time.Second), t.most)
+	t.want = max(min(t.asked.Truncate(time.Second), t.most), t.least)
 	return t
 }
+
+// short says whether the settings leave too little for the device to count.
+func (t watchdogTimes) short() bool { return t.asked < t.least }
 
 // watchdogOrder is what the device is to be told now.
 func (v *View) watchdogOrder(now time.Time) WatchdogOrder {
 	t := v.watchdogTimes()
 	o := WatchdogOrder{Timeout: t.want, Least: t.least, Most: t.most, At: now, Renewal: v.Lease.Auth.Sent}
-	if v.watchdogMisfit() {
+	w := &v.Watchdog
+	if t.short() && w.State.Running {
+		o.Timeout = w.Tried // it cannot be stopped: it goes on as it is
+	}
+	if v.watchdogMisfit() || t.short() {
 		o.Most = 0
 		return o
 	}
@@ -184,7 +201,7 @@ func (v *View) watchdogMisfit() bool {
 // watchdogGuards says whether the watchdog is armed as our authority needs it.
 func (v *View) watchdogGuards() bool {
 	w := &v.Watchdog
-	return w.State.Running && w.Order.Most != 0 && !v.watchdogMisfit()
+	return w.State.Running && w.Order.Most != 0 && !v.watchdogMisfit() && !v.watchdogTimes().short()
 }
 
 // watchdogTrouble says why the watchdog cannot be armed, as far as is known; "": it is armed, or may be.
@@ -193,8 +210,8 @@ func (v *View) watchdogTrouble(now time.Time) string {
 	switch {
 	case v.Self.Watchdog == "":
 		return "this node was built without a watchdog"
-	case t.want < t.least:
-		return fmt.Sprintf("watchdog.safety_margin leaves %s for the watchdog to count, which is less than %s", t.want, t.least)
+	case t.short():
+		return fmt.Sprintf("watchdog.safety_margin leaves %s for the watchdog to count, which is less than %s", t.asked, t.least)
 	case v.watchdogMisfit():
 		return fmt.Sprintf("it counts %s, not between %s and %s, and cannot be stopped", w.State.Timeout, t.least, t.most)
 	case v.watchdogGuards():
@@ -340,7 +357,7 @@ func (v *View) watchdogNotices(now time.Time) []string {
 	if w.State.Running && w.State.Endless {
 		n = append(n, "the watchdog cannot be stopped: the machine is reset if the agent ends")
 	}
-	if t := v.watchdogTimes(); v.Settings.Watchdog.Mode == WatchdogAutomatic && t.want < t.least {
+	if v.Settings.Watchdog.Mode == WatchdogAutomatic && v.watchdogTimes().short() {
 		n = append(n, "no watchdog is used: "+v.watchdogTrouble(now))
 	}
 	return n

@@ -169,7 +169,7 @@ func (d *watchdog) disarm() string {
 		d.failed = d.n.w.eng.now
 		return "input/output error"
 	}
-	if s := d.n.server; s.writable() {
+	if s := d.n.server; s.writable() && d.settings.Mode == ha.WatchdogRequired { // automatic: it may count too little to be used
 		d.n.w.violate("the watchdog of %s is stopped while its server takes writes", d.n.name)
 	}
 	d.off()
