@@ -192,10 +192,10 @@ func (d *watchdog) reset() {
 	w.restartAgent(n, w.bounded(20*time.Second, time.Minute))
 }
 
-// excused says whether a reset has a reason: nobody could keep the device alive, or its server did not stop.
+// excused says whether a reset has a reason: nobody could keep the device alive, or a part of its server did not stop.
 func (d *watchdog) excused() bool {
 	n := d.n
-	return n.agent == nil || n.agent != d.by || n.frozen || n.pausedUntil.After(d.kept) || n.server.orphans || n.server.writable() || d.failed.After(d.kept)
+	return n.agent == nil || n.agent != d.by || n.frozen || n.pausedUntil.After(d.kept) || n.server.orphans || d.failed.After(d.kept)
 }
 
 // watchdogFault lets something of this profile happen, or one of the ordinary faults.
