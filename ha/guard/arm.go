@@ -45,6 +45,9 @@ func (g *Guard) Arm(ctx context.Context, o ha.FenceOrder) error {
 		closeAll(old)
 		return err
 	}
+	if o.Postmaster != nil {
+		g.announced = false
+	}
 	for _, f := range old {
 		f.end(g.log)
 	}

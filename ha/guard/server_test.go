@@ -535,6 +535,10 @@ func copiedServer(t *testing.T, binDir string) string {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	// The server looks for its libraries beside its folder.
+	if err := os.Symlink(filepath.Join(binDir, "../lib"), filepath.Join(dir, "../lib")); err != nil {
+		t.Fatal(err)
+	}
 	programs, err := filepath.Glob(filepath.Join(binDir, "*"))
 	if err != nil {
 		t.Fatal(err)

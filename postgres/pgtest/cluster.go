@@ -143,6 +143,17 @@ func (c *Cluster) PID() int {
 // Exited is closed when the server that runs now has ended.
 func (c *Cluster) Exited() <-chan struct{} { return c.server.exited }
 
+// Ended waits for the end of a server that somebody else ends; it can be started again then.
+func (c *Cluster) Ended(t testing.TB) {
+	t.Helper()
+	select {
+	case <-c.server.exited:
+	case <-time.After(patience):
+		t.Fatalf("the server did not end within %v\n%s", patience, c.server.text())
+	}
+	c.server = nil
+}
+
 // Log is what the server wrote to its log since it was started; empty while it is down.
 func (c *Cluster) Log() string {
 	if c.server == nil {

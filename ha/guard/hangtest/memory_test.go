@@ -1,0 +1,65 @@
+//go:build linux
+
+package hangtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tanist-ha/tanist/ha/bootclock"
+	"github.com/tanist-ha/tanist/ha/guard"
+)
+
+// The guard of the real program: it becomes a guard before its heavy packages take memory. What is not private is shared with the agent,
+// which runs the same file.
+func TestMemoryOfTheProgram(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program")
+	}
+	program := os.Getenv("TANIST_PROGRAM") // built already
+	if program == "" {
+		program = filepath.Join(t.TempDir(), "tanist")
+		build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../../../cmd/tanist")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+	}
+	clock, err := bootclock.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := guard.New(guard.Config{Executable: program, Boottime: clock.Boottime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	var pid int
+	if _, err := fmt.Sscanf(g.Describe(), "guard %d", &pid); err != nil {
+		t.Fatal(err)
+	}
+	rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := map[string]int{}
+	for line := range strings.Lines(string(rollup)) {
+		var name string
+		var kb int
+		if n, _ := fmt.Sscanf(line, "%s %d kB", &name, &kb); n == 2 {
+			sizes[name] = kb
+		}
+	}
+	t.Logf("%s: resident %d kB, of it anonymous %d kB, of files %d kB, locked %d kB", g.Describe(), sizes["Rss:"], sizes["Anonymous:"],
+		sizes["Rss:"]-sizes["Anonymous:"], sizes["Locked:"])
+	if sizes["Anonymous:"] > 2<<10 {
+		t.Errorf("%d kB of anonymous memory: has a package come between the start of the program and the guard?", sizes["Anonymous:"])
+	}
+	if sizes["Rss:"] > 8<<10 {
+		t.Errorf("%d kB resident: more than an ordinary user may lock", sizes["Rss:"])
+	}
+}
