@@ -80,7 +80,7 @@ func (w *World) failsafeArrives(a *agent, name string, ask ha.FailsafeAsk, said 
 	b.asked[id] = func(x ha.Reply) {
 		answer := ha.FailsafeAnswer{Accepted: x.Promise != nil, Problem: x.Refused}
 		if x.Promise != nil {
-			answer.Promise = x.Promise.Until.Sub(w.eng.now)
+			answer.Promise = x.Promise.Until.Sub(b.now())
 			w.logf("%s accepts %s", name, a.n.name)
 		}
 		w.eng.after(back, func() {
@@ -113,7 +113,12 @@ func (w *World) failsafeFault(n *node) time.Duration {
 		}
 	}
 	long := w.bounded(3*time.Second, 90*time.Second)
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(9) {
+	case 6:
+		return w.forget()
+	case 7:
+		w.endSession()
+		return w.bounded(time.Second, 20*time.Second)
 	case 0:
 		w.cutStore(w.leaderOr(n), long)
 	case 1:
@@ -132,6 +137,29 @@ func (w *World) failsafeFault(n *node) time.Duration {
 		w.eng.after(w.bounded(0, long+5*time.Second), func() { w.duringOutage(x, long) })
 	}
 	return long + w.bounded(0, 40*time.Second)
+}
+
+// forget cuts the leader off from the store for so long that its key expires, starts the other agents again while it leads by their promises,
+// and then cuts it off from them, too: nobody remembers anything, and nobody can ask it. It says when the next fault may come.
+func (w *World) forget() time.Duration {
+	l := w.writableNode()
+	if l == nil || l.agent == nil {
+		return time.Second
+	}
+	ttl := l.agent.machine.View().Settings.TTL
+	at := ttl + w.bounded(500*time.Millisecond, ttl)
+	w.cutStore(l, at+2*ttl)
+	w.eng.after(at, func() {
+		w.cutAll(l, 2*ttl)
+		for _, n := range w.nodes {
+			if n != l && n.agent != nil && w.faulty {
+				n.touched = w.eng.now
+				n.killAgent()
+				w.restartAgent(n, w.bounded(50*time.Millisecond, time.Second))
+			}
+		}
+	})
+	return at + 3*ttl
 }
 
 // duringOutage is something that happens to a member while the store is away.
@@ -191,11 +219,11 @@ func (w *World) calmOutage() bool {
 	w.logf("all are well: %s shall stay writable", p.name)
 	w.outage(away)
 	if w.rng.IntN(2) == 0 { // the loop of the leader stands still for a while that its guard allows for
-		v := p.agent.machine.View()
 		w.eng.after(w.bounded(0, away), func() {
-			left := ha.NewBudget(p.agent.machine.View().Lease.Auth, v.Settings.LoopWait).Rule.Sub(w.eng.now)
-			if left > 2*time.Second {
-				w.pause(p, w.bounded(0, left-2*time.Second))
+			if a := p.agent; a != nil {
+				if left := a.machine.View().Fence.Order.Fast.Sub(a.now()); left > 3*time.Second {
+					w.pause(p, w.bounded(0, left-3*time.Second))
+				}
 			}
 		})
 	}

@@ -11,10 +11,7 @@ import (
 )
 
 // mutants are defects that each break one claim of the safety design. A simulator that does not find them proves nothing.
-var mutants = []struct {
-	name    string
-	options func(t *testing.T) Options
-}{
+var mutants = append([]mutant{
 	{"authority dated from the reply", func(*testing.T) Options {
 		return Options{Profile: Late, Mutant: Mutant{Event: datedFromReply}}
 	}},
@@ -33,6 +30,12 @@ var mutants = []struct {
 		return Options{Profile: Founding, Rules: replaced(t, map[ha.RuleID]check{"found.write-system-id": passing, "leader.system-id": writtenLater})}
 	}},
 	{"fence off", func(*testing.T) Options { return Options{NoFence: true} }},
+}, failsafeMutants...)
+
+// mutant is one of them.
+type mutant struct {
+	name    string
+	options func(t *testing.T) Options
 }
 
 // TestMutants looks for the first seed that catches each mutant, and shows that the unchanged code passes the same seeds.
