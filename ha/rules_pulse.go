@@ -108,7 +108,8 @@ func (v *View) moveAt() time.Time {
 	if v.Settings.TTL >= v.AskedTTL || v.Fence.Until.IsZero() {
 		return time.Time{}
 	}
-	return v.Fence.Until.Add(-NewBudget(Authority{TTL: v.Settings.TTL}, v.Settings.LoopWait).Kill.Sub(time.Time{}))
+	// A moment later, so that the fence is told of the shorter session's steps at once: those of a long one begin earlier (failsafe seed 240).
+	return v.Fence.Until.Add(time.Millisecond - NewBudget(Authority{TTL: v.Settings.TTL}, v.Settings.LoopWait).Kill.Sub(time.Time{}))
 }
 
 func (v *View) renewal(now time.Time) RenewKey {
