@@ -264,7 +264,7 @@ func foldRewound(now time.Time, v *View, e TaskDone) {
 		r.Failed, r.Problem = now, e.Fault.Text
 		return
 	}
-	r.Rewound, r.Rewinds, r.Problem = true, 0, ""
+	r.Rewound, r.Rewinds, r.Problem = r.Rewound+1, 0, ""
 	v.Local.WasPrimary = false
 }
 

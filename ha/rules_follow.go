@@ -163,11 +163,15 @@ func (v *View) diverged() (postgres.Verdict, bool) {
 	return d, d.Divergence == postgres.DivergenceRewind || d.Divergence == postgres.DivergenceClone
 }
 
+// maxRewinds is how often a data directory is rewound against one leader, with or without success: one that was rewound and has diverged
+// all the same is not helped by doing it again.
+const maxRewinds = 3
+
 // canRepair says whether a diverged data directory may be rewound or replaced.
 func (v *View) canRepair(d postgres.Verdict) (rewind, clone bool) {
-	c, s := v.Local.Obs.Control, &v.Settings.Postgres
-	rewind = d.Divergence == postgres.DivergenceRewind && s.UsePgRewind && c != nil && (c.Checksums || c.WALLogHints) && v.Rejoin.Rewinds < 3
-	clone = s.RemoveOnDiverged || (s.RemoveOnRewindFailure && v.Rejoin.Rewinds > 0)
+	c, s, r := v.Local.Obs.Control, &v.Settings.Postgres, &v.Rejoin
+	rewind = d.Divergence == postgres.DivergenceRewind && s.UsePgRewind && c != nil && (c.Checksums || c.WALLogHints) && r.Rewinds < maxRewinds && r.Rewound < maxRewinds
+	clone = s.RemoveOnDiverged || (s.RemoveOnRewindFailure && (r.Rewinds > 0 || r.Rewound > 0))
 	return rewind, clone
 }
 

@@ -273,7 +273,7 @@ type Rejoin struct {
 	Recovered bool // crash recovery was tried
 	Restarts  int  // because nothing streamed although the logs fit
 	Rewinds   int  // failed rewinds in a row
-	Rewound   bool // a rewind against this leader succeeded
+	Rewound   int  // rewinds against this leader that succeeded
 }
 
 // ConfiguredView is what the server was told of the settings.

@@ -55,11 +55,41 @@ func (w *World) freezeFault(n *node) time.Duration {
 		}
 		return w.bounded(time.Millisecond, 10*time.Second)
 	case 12:
-		w.changeTimes()
+		w.timesFault()
 	default:
 		w.fault(n)
 	}
 	return next
+}
+
+// timesFault is an operator who changes the ttl when nothing else may go wrong: the store opens no new session, or the leader's agent dies
+// before its key was moved to one, and its successor, too.
+func (w *World) timesFault() {
+	l := w.writableNode()
+	switch w.rng.IntN(3) {
+	case 0:
+		w.changeTimes()
+		w.storeSays(&w.readOnly, "refuses every write", w.bounded(5*time.Second, 40*time.Second))
+	case 1:
+		w.setTTL(60)
+	case 2:
+		w.setTTL(5)
+		if l != nil {
+			w.eng.after(w.bounded(0, 300*time.Millisecond), func() { w.killTwice(l) })
+		}
+	}
+}
+
+// killTwice kills an agent, and the next one when it has taken the leader key over.
+func (w *World) killTwice(n *node) {
+	if n.spared() || n.agent == nil {
+		return
+	}
+	n.touched = w.eng.now
+	n.killAgent()
+	w.restartAgent(n, w.bounded(time.Millisecond, 2*time.Second))
+	n.hitArming = true
+	w.eng.after(5*time.Second, func() { n.hitArming = false })
 }
 
 // frozenFor is how long something is frozen: for a moment, or past the end of every authority and fifteen seconds more.
@@ -134,7 +164,7 @@ func (w *World) freezeTogether(n *node) {
 	g.until, n.weak = due.Add(w.bounded(time.Millisecond, 50*time.Millisecond)), true
 	w.eng.at(g.until, g.thaw)
 	a.afterArm = func() { // the message is in the channel
-		if a.alive() && w.eng.now.Before(g.until) {
+		if a.alive() && w.eng.now.Before(g.until) && a.fence.guard == g && g.order.Fast.Equal(due) {
 			w.logf("%s agent frozen: the guard was told, and has not heard it", n.name)
 			n.pausedUntil = g.until.Add(w.bounded(time.Millisecond, 20*time.Millisecond))
 			a.at(n.pausedUntil, func() { n.touched = w.eng.now; a.deliver(ha.Tick{}) })
@@ -145,6 +175,12 @@ func (w *World) freezeTogether(n *node) {
 // sharpFault hits an agent between a decision and the deed, or right after.
 func (w *World) sharpFault(a *agent, r ha.Request) {
 	n := a.n
+	if _, arming := r.Action.(ha.ArmFence); arming && n.hitArming && a.machine.View().TookOver && !n.spared() && w.faulty {
+		n.hitArming, n.touched = false, w.eng.now
+		n.killAgent()
+		w.restartAgent(n, w.bounded(5*time.Second, 60*time.Second))
+		return
+	}
 	if w.opts.Profile != Freezes || !w.faulty || n.spared() || w.eng.now.Before(n.pausedUntil) || !sharp(r.Action) || w.rng.IntN(12) != 0 {
 		return
 	}

@@ -412,6 +412,6 @@ func (n *node) freezeGuard(d time.Duration) {
 		return
 	}
 	n.w.logf("%s guard frozen for %s", n.name, d)
-	g.until, n.weak = n.w.eng.now.Add(d), true
+	g.until, n.weak, n.agent.afterArm = n.w.eng.now.Add(d), true, nil
 	n.w.eng.at(g.until, g.thaw)
 }

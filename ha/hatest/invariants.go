@@ -49,6 +49,18 @@ func (w *World) checkDemotion(a *agent) {
 	}
 }
 
+// checkRelease holds a hand-over to its order: with the leader key gone, /status says how far the log reached.
+func (w *World) checkRelease(a *agent, e ha.Event) {
+	x, ok := e.(ha.Released)
+	h := a.machine.View().Handover
+	if !ok || x.Fault != nil || h == nil || h.End == 0 {
+		return
+	}
+	if c, err := w.cluster(); err == nil && c.Status.Optime < uint64(a.n.server.checkpoint) {
+		w.violate("%s has released the leader key, and /status ends at %s, before its shutdown checkpoint at %s", a.n.name, postgres.LSN(c.Status.Optime), a.n.server.checkpoint)
+	}
+}
+
 // checkPrefix sees to it that a standby's log is a part of its upstream's: the newest common positions must hold the same record.
 func (w *World) checkPrefix(s, up *server) {
 	for i := max(0, len(s.log)-64); i < len(s.log); i++ { // every row is there once: an older difference would show here, too
@@ -76,6 +88,9 @@ func (w *World) promoted(s *server) {
 	decided := w.eng.now // a busy server obeys long after the decision
 	if a := s.n.agent; a != nil && !a.machine.View().Lease.Decided.IsZero() {
 		decided = a.machine.View().Lease.Decided
+	}
+	if w.eng.now.Sub(decided) > 5*time.Second {
+		return // who was in reach then is not known any more
 	}
 	for _, n := range w.nodes {
 		o := n.server

@@ -24,6 +24,7 @@ type node struct {
 	pausedUntil time.Time
 	frozen      bool            // the whole host
 	thawed      []func()        // what its server does when it goes on
+	hitArming   bool            // its next agent dies when it tells its guard about a key that it took over
 	sparedUntil time.Time       // the store has ended its session early: it must be able to notice (safety 1.7)
 	weak        bool            // its guard has been killed or frozen, and none was armed since
 	storeCut    bool            // no message to or from the store
@@ -302,6 +303,7 @@ func (w *World) storeRequest(a *agent, r ha.Request) {
 			return w.refusal(op, fate)
 		})
 		ev := a.lane.Do(context.Background(), r)
+		w.checkRelease(a, ev)
 		w.store.Tick()
 		w.scheduleExpiry()
 		w.ops++

@@ -75,12 +75,14 @@ func (n *node) reload() {
 }
 
 // changeTimes is an operator who edits the dynamic configuration.
-func (w *World) changeTimes() {
+func (w *World) changeTimes() { w.setTTL([]int{5, 10, 20, 30, 60}[w.rng.IntN(5)]) }
+
+// setTTL sets the ttl, and the times that go with it.
+func (w *World) setTTL(ttl int) {
 	c, err := w.cluster()
 	if err != nil || c.Config == nil {
 		return
 	}
-	ttl := []int{5, 10, 20, 30, 60}[w.rng.IntN(5)]
 	raw := fmt.Appendf(nil, `{"ttl":%d,"loop_wait":%d,"retry_timeout":%d,"primary_start_timeout":%d}`, ttl, max(ttl/4, 1), max(ttl/4, 1),
 		[]int{0, 10, 300}[w.rng.IntN(3)])
 	w.logf("operator: config %s", raw)
