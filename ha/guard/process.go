@@ -44,13 +44,15 @@ func startProcess(ctx context.Context, executable string, told func(*process, wa
 		return nil, fmt.Errorf("open the channel of a guard: %w", err)
 	}
 	theirs := os.NewFile(uintptr(ends[1]), "guard's end")
-	defer theirs.Close()
 	if err := unix.SetNonblock(ends[0], true); err != nil {
 		unix.Close(ends[0])
+		theirs.Close()
 		return nil, fmt.Errorf("open the channel of a guard: %w", err)
 	}
 	p := &process{channel: os.NewFile(uintptr(ends[0]), "guard"), told: told, gone: make(chan struct{}), waiting: map[uint64]chan warden.Reply{}}
-	if p.child, err = fork(executable, theirs); err != nil {
+	p.child, err = fork(executable, theirs)
+	theirs.Close() // or the death of a guard that never says hello would not be seen
+	if err != nil {
 		p.channel.Close()
 		return nil, err
 	}

@@ -11,7 +11,8 @@ import (
 // A server that has obeyed SIGINT ends its clients, then its background and WAL writer, and only then takes its last checkpoint: with
 // nobody left but checkpointer, logger, archiver and WAL senders it cannot go back to serving clients, and its WAL senders take no more
 // commands. Such a server may finish, however long the checkpoint lasts. The proof is two looks lookApart apart in neither of which the
-// same other child was seen: a child that was seen once is a client that is being refused.
+// same other child was seen: a child that was seen once is a client that is being refused. A postmaster without any of them proves nothing: it
+// may be about to start.
 const (
 	lookApart = 50 * time.Millisecond
 	lookEvery = 100 * time.Millisecond
@@ -32,9 +33,10 @@ type looker struct {
 
 // otherSet is the children of one look that may still acknowledge something.
 type otherSet struct {
-	n    int
-	many bool // more than there is room for
-	kids [64]child
+	n        int
+	many     bool // more than there is room for
+	finisher bool // there was a child that only an orderly stop leaves, beside the logger
+	kids     [64]child
 }
 
 type child struct {
@@ -64,7 +66,7 @@ func (l *looker) run() {
 			if !l.look(pid, &l.seen[i%2]) || int(l.pid.Load()) != pid {
 				break // the postmaster is gone, or was only a rehearsal's
 			}
-			if l.seen[0].meets(&l.seen[1]) {
+			if a, b := &l.seen[0], &l.seen[1]; a.meets(b) || !a.finisher || !b.finisher {
 				began = 0
 			}
 			l.finished.Store(int64(began))
@@ -88,11 +90,18 @@ func (l *looker) harmless() bool {
 
 // look fills o with the children of pid that could still acknowledge something, and says whether pid exists.
 func (l *looker) look(pid int, o *otherSet) bool {
-	o.n, o.many = 0, false
+	o.n, o.many, o.finisher = 0, false, false
 	kids := l.proc.children(pid)
 	for _, kid := range kids {
 		title, errno := l.proc.read(int(kid), "cmdline")
-		if errno != 0 || finishing(title) {
+		if errno != 0 {
+			continue
+		}
+		switch duty(title) {
+		case finishes:
+			o.finisher = true
+			continue
+		case attends:
 			continue
 		}
 		s, errno := l.proc.stat(int(kid))
@@ -129,44 +138,63 @@ var (
 	titlePrefix    = []byte("postgres: ")
 	titleSeparator = []byte(": ")
 	walSender      = []byte("walsender ")
-	finishers      = [...][]byte{
-		[]byte("checkpointer"), []byte("checkpointer performing shutdown checkpoint"), []byte("logger"), []byte("archiver"),
-	}
-	archiving = [...][]byte{[]byte("archiver archiving "), []byte("archiver last was "), []byte("archiver failed on ")}
+	ioWorker       = []byte("io worker ")
+	finishers      = [...][]byte{[]byte("checkpointer"), []byte("checkpointer performing shutdown checkpoint"), []byte("archiver")}
+	archiving      = [...][]byte{[]byte("archiver archiving "), []byte("archiver last was "), []byte("archiver failed on ")}
+	logger         = []byte("logger")
 )
 
-// finishing says whether a process title is that of a process that outlives the clients in an orderly stop (PostgreSQL 14 to 18; see
-// GetBackendTypeDesc in its source). The name of the cluster may stand before the role. A title of a client names its user, database
-// and host, so it has more words than any of these; only a role named "walsender" could be taken for one.
-func finishing(title []byte) bool {
-	role, ok := bytes.CutPrefix(bytes.TrimRight(title, "\x00 "), titlePrefix)
-	if !ok {
-		return false
-	}
-	if finishingRole(role) {
-		return true
-	}
-	for {
-		_, after, ok := bytes.Cut(role, titleSeparator)
-		if !ok {
-			return false
+// role is what a child of the postmaster is for.
+type role uint8
+
+const (
+	serves   role = iota // it may acknowledge something, or nobody knows
+	attends                 // the logger, which outlives all, and others that serve nobody by themselves
+	finishes             // a process that outlives the clients in an orderly stop
+)
+
+// duty tells the role of a process by its title (PostgreSQL 14 to 18; see GetBackendTypeDesc in its source). The name of the cluster may
+// stand before it. A title of a client names its user, database and host, so it has more words than any of these; only a database role
+// named "walsender" could be taken for one.
+func duty(title []byte) role {
+	text, ok := bytes.CutPrefix(bytes.TrimRight(title, "\x00 "), titlePrefix)
+	for ok {
+		if r := dutyOf(text); r != serves {
+			return r
 		}
-		if role = after; finishingRole(role) {
-			return true
-		}
+		_, text, ok = bytes.Cut(text, titleSeparator)
 	}
+	return serves
 }
 
-func finishingRole(role []byte) bool {
+func dutyOf(text []byte) role {
+	if bytes.Equal(text, logger) {
+		return attends
+	}
 	for _, f := range finishers {
-		if bytes.Equal(role, f) {
-			return true
+		if bytes.Equal(text, f) {
+			return finishes
 		}
 	}
 	for _, a := range archiving {
-		if file, ok := bytes.CutPrefix(role, a); ok && bytes.IndexByte(file, ' ') < 0 {
-			return true
+		if file, ok := bytes.CutPrefix(text, a); ok && bytes.IndexByte(file, ' ') < 0 {
+			return finishes
 		}
 	}
-	return bytes.HasPrefix(role, walSender)
+	if n, ok := bytes.CutPrefix(text, ioWorker); ok && isNumber(n) {
+		return attends // it works for others (since 18)
+	}
+	if bytes.HasPrefix(text, walSender) {
+		return finishes
+	}
+	return serves
+}
+
+func isNumber(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
 }

@@ -3,35 +3,38 @@ package warden
 import "testing"
 
 // Titles as PostgreSQL 14 to 18 set them; the first word of /proc/PID/cmdline, filled up with zeros.
-func TestFinishing(t *testing.T) {
-	for title, want := range map[string]bool{
-		"postgres: checkpointer":                                          true,
-		"postgres: checkpointer ":                                         true,
-		"postgres: checkpointer \x00\x00\x00":                             true,
-		"postgres: demo: checkpointer":                                    true,
-		"postgres: a: b: checkpointer":                                    true,
-		"postgres: checkpointer performing shutdown checkpoint":           true,
-		"postgres: demo: logger ":                                         true,
-		"postgres: demo: archiver archiving 000000010000000000000001":     true,
-		"postgres: demo: archiver last was 000000010000000000000001":      true,
-		"postgres: demo: archiver failed on 000000010000000000000001":     true,
-		"postgres: walsender replicator 10.0.0.1(4711) streaming 0/5000":  true,
-		"postgres: demo: walsender postgres app [local] idle":             true,
-		"postgres: demo: background writer":                               false,
-		"postgres: demo: walwriter":                                       false,
-		"postgres: demo: autovacuum launcher":                             false,
-		"postgres: demo: startup recovering 000000010000000000000001":     false,
-		"postgres: demo: postgres app 127.0.0.1(4711) idle":               false,
-		"postgres: checkpointer app 127.0.0.1(4711) idle":                 false,
-		"postgres: logger logger [local] COMMIT":                          false,
-		"postgres: archiver archiving [local] idle":                       false,
-		"postgres: demo: parallel worker for PID 12":                      false,
-		"postgres: demo: logical replication launcher":                    false,
-		"/usr/bin/postgres\x00-D\x00/data\x00--cluster_name=checkpointer": false,
-		"": false,
+func TestDuty(t *testing.T) {
+	for title, want := range map[string]role{
+		"postgres: checkpointer":                                          finishes,
+		"postgres: checkpointer ":                                         finishes,
+		"postgres: checkpointer \x00\x00\x00":                             finishes,
+		"postgres: demo: checkpointer":                                    finishes,
+		"postgres: a: b: checkpointer":                                    finishes,
+		"postgres: checkpointer performing shutdown checkpoint":           finishes,
+		"postgres: demo: logger ":                                         attends,
+		"postgres: demo: archiver archiving 000000010000000000000001":     finishes,
+		"postgres: demo: archiver last was 000000010000000000000001":      finishes,
+		"postgres: demo: archiver failed on 000000010000000000000001":     finishes,
+		"postgres: walsender replicator 10.0.0.1(4711) streaming 0/5000":  finishes,
+		"postgres: demo: walsender postgres app [local] idle":             finishes,
+		"postgres: demo: background writer":                               serves,
+		"postgres: demo: walwriter":                                       serves,
+		"postgres: demo: autovacuum launcher":                             serves,
+		"postgres: demo: startup recovering 000000010000000000000001":     serves,
+		"postgres: demo: postgres app 127.0.0.1(4711) idle":               serves,
+		"postgres: checkpointer app 127.0.0.1(4711) idle":                 serves,
+		"postgres: logger logger [local] COMMIT":                          serves,
+		"postgres: archiver archiving [local] idle":                       serves,
+		"postgres: demo: parallel worker for PID 12":                      serves,
+		"postgres: demo: logical replication launcher":                    serves,
+		"/usr/bin/postgres\x00-D\x00/data\x00--cluster_name=checkpointer": serves,
+		"postgres: io worker 0":                                           attends,
+		"postgres: demo: io worker 12":                                    attends,
+		"postgres: io worker [local] idle":                                serves,
+		"":                                                                serves,
 	} {
-		if got := finishing([]byte(title)); got != want {
-			t.Errorf("finishing(%q) = %v", title, got)
+		if got := duty([]byte(title)); got != want {
+			t.Errorf("duty(%q) = %v, want %v", title, got, want)
 		}
 	}
 }
