@@ -5,8 +5,11 @@
 // Start the same with other names on other machines: the first founds the cluster, the others copy it and follow. HAProxy and curl find the
 // primary at http://HOST:8008/primary. SIGTERM ends the agent in order, and hands the cluster over.
 //
+// The first line of main and guard.New make a second, small process that ends the server when its authority has ended, also if this
+// program was killed or hangs.
+//
 // The command tanist does the same and reads Patroni's configuration. What is left out here: TLS, the cluster's dynamic
-// configuration (see ha.Parse), callbacks, and a fence, without which a killed agent leaves its server writable.
+// configuration (see ha.Parse), callbacks, and the hardware watchdog.
 package main
 
 import (
@@ -18,6 +21,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -26,6 +30,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/ha"
 	"github.com/tanist-ha/tanist/ha/bootclock"
+	"github.com/tanist-ha/tanist/ha/guard"
 	"github.com/tanist-ha/tanist/postgres/instance"
 	"github.com/tanist-ha/tanist/postgres/pgxdriver"
 	"github.com/tanist-ha/tanist/rest"
@@ -39,6 +44,7 @@ type options struct {
 }
 
 func main() {
+	guard.Main() // this program is its own guard; before anything that takes time or memory
 	var o options
 	flag.StringVar(&o.name, "name", "", "of this node, unique in the cluster")
 	flag.StringVar(&o.etcd, "etcd", "127.0.0.1:2379", "endpoint of etcd")
@@ -65,6 +71,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	fence, err := guard.New(guard.Config{SocketDir: filepath.Dir(o.data), Boottime: clock.Boottime, Logger: slog.Default()})
+	if err != nil {
+		return err
+	}
+	defer fence.Close()
 	backend, err := etcd3.New(etcd3.Config{Endpoints: []string{o.etcd}})
 	if err != nil {
 		return err
@@ -78,7 +89,7 @@ func run(ctx context.Context, o options) error {
 	server, err := instance.New(instance.Config{
 		Name: o.name, Scope: "example", DataDir: o.data, BinDir: o.bin, ListenAddresses: o.host, Port: o.port,
 		Superuser: instance.Credentials{Password: o.password}, Replication: instance.Credentials{Username: "replicator", Password: o.password},
-		Connector: pgxdriver.Connector{}, Logger: slog.Default(), Settings: settings.Postgres,
+		Connector: pgxdriver.Connector{}, Logger: slog.Default(), Settings: settings.Postgres, Launcher: fence,
 	})
 	if err != nil {
 		return err
@@ -86,7 +97,7 @@ func run(ctx context.Context, o options) error {
 	defer server.Close()
 	node, err := ha.NewNode(ha.Config{
 		Name: o.name, Scope: "example", ConnURL: fmt.Sprintf("postgres://%s:%d/postgres", o.host, o.port), APIURL: fmt.Sprintf("http://%s:%d/patroni", o.host, o.api),
-		BootstrapConfig: []byte(`{"ttl":30}`), Clock: clock, Store: store, Postgres: server, Peers: peers, Fence: ha.Unfenced{},
+		BootstrapConfig: []byte(`{"ttl":30}`), Clock: clock, Store: store, Postgres: server, Peers: peers, Fence: fence,
 		Parse: ha.Always(settings), Logger: slog.Default(),
 	})
 	if err != nil {
