@@ -91,6 +91,9 @@ func (i *Instance) lineage(ctx context.Context, t postgres.Task) (postgres.Outco
 	if err != nil {
 		return postgres.Outcome{}, err
 	}
+	if err := i.ownSlot(ctx, conn, u); err != nil {
+		i.log.Warn("make our replication slot on the upstream", "upstream", u.Name, "slot", u.Slot, "error", err)
+	}
 	l := &postgres.Lineage{SystemID: id.systemID, Timeline: id.timeline, LSN: id.lsn}
 	if id.timeline > 1 {
 		if l.History, err = timelineHistory(ctx, conn, id.timeline); err != nil {
@@ -101,6 +104,19 @@ func (i *Instance) lineage(ctx context.Context, t postgres.Task) (postgres.Outco
 		return postgres.Outcome{}, err
 	}
 	return postgres.Outcome{Lineage: l}, nil
+}
+
+// ownSlot makes the slot that we shall stream through, if it is not there. The agent beside the upstream does so, too; but it may have died
+// with its promotion, and what its server acknowledges from then on must not stay without a standby.
+func (i *Instance) ownSlot(ctx context.Context, conn postgres.Conn, u *postgres.Upstream) error {
+	if u.Slot == "" {
+		return nil
+	}
+	_, err := conn.Query(ctx, `CREATE_REPLICATION_SLOT "`+u.Slot+`" PHYSICAL RESERVE_WAL`) // a slot's name has no quotation marks
+	if serverCode(err) == postgres.CodeDuplicateObject {
+		return nil
+	}
+	return err
 }
 
 func timelineHistory(ctx context.Context, conn postgres.Conn, t postgres.Timeline) (postgres.History, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tanist-ha/tanist/postgres"
+	"github.com/tanist-ha/tanist/postgres/pgtest"
 )
 
 // TestHandOver is a switchover by hand: clone, stream, stop under busy clients, promote, follow, rewind-free return.
@@ -278,4 +279,23 @@ func TestClone(t *testing.T) {
 	if exists(b.markerPath()) {
 		t.Error("the marker is still there")
 	}
+}
+
+// TestLineageMakesOurSlot: whoever promoted the upstream may have died before it made the slots of the others.
+func TestLineageMakesOurSlot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts PostgreSQL servers")
+	}
+	pgtest.RunAll(t, func(t *testing.T, binDir string) {
+		a := founded(t, testConfig(t, binDir, "a"))
+		b := newNode(t, testConfig(t, binDir, "b"))
+		up := a.upstream()
+		up.Slot = "b"
+		for range 2 { // the second time it is there
+			b.must(postgres.Task{Kind: postgres.TaskLineage, Upstream: up})
+		}
+		if got := a.sql("SELECT slot_name, slot_type, restart_lsn IS NOT NULL FROM pg_replication_slots"); got != "b|physical|t" {
+			t.Errorf("slots: %s", got)
+		}
+	})
 }
