@@ -144,6 +144,7 @@ var shutdownRules = []Rule{
 	{"shutdown.stop", shutdownStop},
 	{"shutdown.release", shutdownRelease},
 	{"shutdown.publish", shutdownPublish},
+	{"shutdown.watchdog", shutdownWatchdog},
 	{"shutdown.quit", shutdownQuit},
 }
 

@@ -296,6 +296,19 @@ func foundWatchdog(now time.Time, v *View) Verdict {
 	return v.watchdogFirst(now)
 }
 
+// shutdownWatchdog waits for the last answer of the watchdog, and for its stop, so that an agent that ends in order does not leave it to reset
+// the machine.
+func shutdownWatchdog(now time.Time, v *View) Verdict {
+	w := &v.Watchdog
+	switch {
+	case !v.free(LaneWatchdog):
+		return rest("the agent ends: waiting for the watchdog")
+	case !w.State.Running || w.State.Endless || !w.StopFailed.IsZero() || v.watchdogNeeded(now) != "":
+		return pass("the watchdog is stopped, or has to stay on, or does not obey")
+	}
+	return act("the agent ends: the watchdog is stopped", DisarmWatchdog{})
+}
+
 // bounded is our authority, or as much of it as the watchdog leaves: the orderly demotion has to come before the machine's reset.
 func (v *View) bounded() Authority {
 	a := v.Lease.Auth

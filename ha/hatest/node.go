@@ -272,6 +272,7 @@ func (a *agent) quit(x ha.Quit) {
 	n.w.collect(a)
 	n.w.logf("%s agent ends %s", n.name, x.Problem)
 	n.orphanGuards(a)
+	n.watchdog.left(a)
 	n.agent = nil
 	if x.Problem != "" && n.w.opts.Strict {
 		n.w.violate("%s ended by itself: %s", n.name, x.Problem)

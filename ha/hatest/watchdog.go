@@ -22,6 +22,7 @@ type watchdog struct {
 	endless  bool          // it cannot be stopped
 
 	by      *agent // who has it open
+	leaving *agent // who has ended by itself
 	running bool
 	asked   time.Duration
 	counts  time.Duration
@@ -72,8 +73,8 @@ func (d *watchdog) name() string {
 
 // do is a call of the agent.
 func (d *watchdog) do(a *agent, r ha.Request) {
-	delay := time.Duration(50+d.rng.IntN(500)) * time.Microsecond
-	a.at(d.n.w.eng.now.Add(delay), func() {
+	w := d.n.w
+	act := func() {
 		switch x := r.Action.(type) {
 		case ha.CheckWatchdog:
 			a.deliver(ha.WatchdogChecked{ID: r.ID, Fault: d.fault(d.check())})
@@ -83,6 +84,14 @@ func (d *watchdog) do(a *agent, r ha.Request) {
 		case ha.DisarmWatchdog:
 			problem := d.disarm()
 			a.deliver(ha.WatchdogDisarmed{ID: r.ID, State: d.state(a), Fault: d.fault(problem)})
+		}
+	}
+	w.eng.after(time.Duration(50+d.rng.IntN(500))*time.Microsecond, func() {
+		switch {
+		case a.alive() && w.eng.now.Before(d.n.pausedUntil):
+			a.at(d.n.pausedUntil.Add(time.Microsecond), act)
+		case a.alive(), d.leaving == a: // one that ends by itself waits for what it has begun
+			act()
 		}
 	})
 }
@@ -190,6 +199,17 @@ func (d *watchdog) reset() {
 	n.touched = w.eng.now
 	n.killHost()
 	w.restartAgent(n, w.bounded(20*time.Second, time.Minute))
+}
+
+// left is the end of an agent by its own decision: a server that is down needs no watchdog.
+func (d *watchdog) left(a *agent) {
+	n := d.n
+	d.leaving = a
+	n.w.eng.after(10*time.Millisecond, func() { // what it has begun, it waits for
+		if d.running && d.by == a && n.agent != a && !d.endless && d.failed.Before(d.kept) && n.server.pid == 0 && !n.server.orphans {
+			n.w.violate("the agent of %s has ended in order, and has left its watchdog to reset the machine", n.name)
+		}
+	})
 }
 
 // excused says whether a reset has a reason: nobody could keep the device alive, or a part of its server did not stop.
