@@ -130,10 +130,11 @@ type (
 		Sent    time.Time // before the first request of the round
 		Answers []FailsafeAnswer
 	}
-	// FenceArmed ends ArmFence.
+	// FenceArmed ends ArmFence. Fence is what the fence is now: another process may have taken the place of the one that was armed before.
 	FenceArmed struct {
 		ID    uint64
 		Order FenceOrder
+		Fence string `json:",omitempty"`
 		Fault *Fault `json:",omitempty"`
 	}
 	// WatchdogChecked ends CheckWatchdog.

@@ -96,7 +96,8 @@ func (n *Node) perform(ctx context.Context, r Request) Event {
 	case AskFailsafe:
 		return FailsafeAnswered{ID: r.ID, Sent: r.Sent, Answers: n.cfg.Peers.Failsafe(ctx, a.Members, a.Ask)}
 	case ArmFence:
-		return FenceArmed{ID: r.ID, Order: a.Order, Fault: faultOf(n.cfg.Fence.Arm(ctx, a.Order))}
+		err := n.cfg.Fence.Arm(ctx, a.Order)
+		return FenceArmed{ID: r.ID, Order: a.Order, Fence: n.cfg.Fence.Describe(), Fault: faultOf(err)}
 	case CheckWatchdog:
 		return WatchdogChecked{ID: r.ID, Fault: faultOf(n.cfg.Watchdog.Check(ctx))}
 	case ArmWatchdog:

@@ -227,6 +227,9 @@ func foldTakeOver(now time.Time, v *View) {
 // foldFenceArmed records the guard's acknowledgement, or that there was none: then it counts as dead. What a guard has acknowledged that
 // was lost meanwhile guards nothing.
 func foldFenceArmed(now time.Time, v *View, e FenceArmed) {
+	if e.Fence != "" {
+		v.Self.Fence = e.Fence
+	}
 	f := &v.Fence
 	switch {
 	case e.Fault != nil:
