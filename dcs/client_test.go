@@ -238,7 +238,7 @@ func TestAcquireOneWinner(t *testing.T) {
 	alive := b.alive(ttl)
 	b.cost()
 	h := b.acquire()
-	w.equal(b.cost(), "apply")
+	w.equal(b.cost(), "confirm")
 	w.equal(h.TTL, ttl)
 	w.equal(h.Leader.Session, alive.Session)
 	_, err := a.Acquire(t.Context(), dcs.Acquire{Expect: dcs.Expect{IgnoreInitialize: true}})
@@ -315,7 +315,7 @@ func TestAcquireOfUnknownFate(t *testing.T) {
 	a := w.node("a")
 	alive := a.alive(ttl)
 	a.fate = func(_ int, op memory.Op) memory.Fate {
-		if op.Kind == "apply" {
+		if op.Kind == "confirm" {
 			return memory.ReplyLost
 		}
 		return memory.Served

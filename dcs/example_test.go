@@ -42,7 +42,7 @@ func Example() {
 
 	// Output:
 	// a: <nil> 30s
-	// b: true acquire /service/main/leader: apply: "/service/main/leader": condition does not hold
+	// b: true acquire /service/main/leader: confirm: "/service/main/leader": condition does not hold
 	// leader: a members: 2
 	// renewed: <nil>
 	// released: <nil>

@@ -11,6 +11,8 @@ import (
 // node left. ErrConflict: somebody holds the key, or something that the decision rested on has changed. ErrUnknown: it may
 // have happened; Load before another try, as the key may be ours already.
 //
+// It prolongs the session: success is dated, like a renewal's, from the moment before the call.
+//
 // A zero in Expect stands for a key that is absent or, in the last Load, empty. With Takeover, Expect is not compared:
 // the life of the key proves that nobody else has led.
 func (c *Client) Acquire(ctx context.Context, r Acquire) (Held, error) {
@@ -26,7 +28,7 @@ func (c *Client) Acquire(ctx context.Context, r Acquire) (Held, error) {
 		return Held{}, c.fail("acquire", keyLeader, ErrSessionLost, "")
 	}
 	tx, created := c.acquisition(r, data)
-	a, err := c.backend.Apply(ctx, tx)
+	a, err := c.session.Confirm(ctx, tx) // a keepalive before it may have been answered by a leader of the store that was deposed (safety 2.1)
 	c.settle(err)
 	if err != nil {
 		if c.session != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnavailable) {

@@ -124,7 +124,7 @@ func foldLeaderSeen(now time.Time, v *View) {
 		// It is dated from the session's last confirmed keepalive, whatever became of the acquire (safety 1.4).
 		v.Lease.State, v.Lease.Leader, v.Lease.Since = LeaseHeld, l.Meta, now
 		v.Lease.Auth = Authority{Sent: v.Session.Kept, TTL: v.Session.TTL}
-		v.Lease.Late, v.Lease.Looked = true, now
+		v.Lease.Late, v.Lease.Looked, v.Lease.Unconfirmed = true, now, true
 	case v.Lease.State == LeaseDoubt || v.Lease.State == LeaseLost:
 		if !mine {
 			v.Lease = Lease{Cause: v.Lease.Cause}
@@ -137,7 +137,7 @@ func foldLeaderSeen(now time.Time, v *View) {
 
 // leaseOf is the lease by a leader key that was found to live with our session.
 func (v *View) leaseOf(now time.Time, l dcs.Meta) Lease {
-	return Lease{State: LeaseHeld, Leader: l, Since: now, Decided: now, Late: true, Looked: now,
+	return Lease{State: LeaseHeld, Leader: l, Since: now, Decided: now, Late: true, Looked: now, Unconfirmed: true,
 		Auth: Authority{Sent: v.Session.Kept, TTL: v.Session.TTL}}
 }
 
@@ -211,13 +211,10 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 	switch {
 	case e.Fault == nil:
 		v.PromoteFailures, v.Changed = 0, StoreChange{}
-		v.Failsafe.Doubt = nil // a write of a former life of the key cannot come any more
-		if e.Held.Leader.Session != v.Session.ID {
-			// A session of which we did not hear was opened after the last keepalive of the one that we knew. An acquire prolongs none.
-			v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: v.Session.Kept}
-		}
+		v.Failsafe.Doubt = nil                                                            // a write of a former life of the key cannot come any more
+		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent} // an acquire confirms the session
 		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided, Timeline: timeline,
-			Auth: Authority{Sent: v.Session.Kept, TTL: min(v.Session.TTL, e.Held.TTL)}}
+			Auth: Authority{Sent: e.Sent, TTL: e.Held.TTL}}
 		if held {
 			v.Lease.Auth = laterEnd(before, v.Lease.Auth)
 		}
@@ -251,7 +248,7 @@ func foldRenewed(now time.Time, v *View, e Renewed) {
 	case e.Fault == nil:
 		v.Lease.Leader = e.Held.Leader
 		v.Lease.Auth = Authority{Sent: e.Sent, TTL: e.Held.TTL}
-		v.Lease.RenewFailed, v.Lease.RenewProblem = time.Time{}, ""
+		v.Lease.RenewFailed, v.Lease.RenewProblem, v.Lease.Unconfirmed = time.Time{}, "", false
 		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent}
 		v.Store.Seen = max(v.Store.Seen, e.Held.Version)
 	case e.Fault.Kind == FaultConflict:

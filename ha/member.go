@@ -92,10 +92,13 @@ func (v *View) state() dcs.State {
 		case postgres.TaskStart, postgres.TaskRecover:
 			return dcs.StateStarting
 		case postgres.TaskStop:
-			if t.Phase == postgres.PhaseShutDown {
+			switch t.Phase {
+			case postgres.PhaseShutDown:
 				return dcs.StateStopped
+			case "": // it makes its checkpoint, and its clients go on writing: others have to know
+			default:
+				return dcs.StateStopping
 			}
-			return dcs.StateStopping
 		}
 	}
 	switch {

@@ -148,7 +148,7 @@ func (v *View) crashHandOver(now time.Time, why string) Verdict {
 func (v *View) renewFirst(now time.Time) Verdict {
 	b := v.budget()
 	left := b.Rule.Sub(now)
-	if v.Lease.Auth.Sent.Add(v.Lease.Auth.TTL/2).After(now) && left >= b.Stop {
+	if v.Lease.Auth.Sent.Add(v.Lease.Auth.TTL/2).After(now) && left >= b.Stop && !v.Lease.Unconfirmed {
 		return pass("there is enough authority")
 	}
 	if v.free(LaneStore) && !now.Before(v.Lease.RenewFailed.Add(retry)) {

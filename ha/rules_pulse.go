@@ -92,6 +92,8 @@ func (v *View) renewAt() time.Time {
 	switch at := v.ClockJump.At; {
 	case !v.Lease.RenewFailed.IsZero():
 		return v.Lease.RenewFailed.Add(retry)
+	case v.Lease.Unconfirmed && !v.Lease.Giving:
+		return v.Lease.Since
 	case v.ClockJump.By > 0 && v.Lease.Auth.Sent.Before(at):
 		return at // the machine may have been frozen
 	}

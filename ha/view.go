@@ -126,6 +126,7 @@ type Lease struct {
 	Since        time.Time         // when it was acquired
 	Timeline     postgres.Timeline // reserved with it, for the promotion
 	Decided      time.Time         // when the decision to acquire it was made
+	Unconfirmed  bool              // a read showed it: a leader of the store that was deposed may have answered the last keepalive (safety 2.1)
 	Late         bool              // the acquire took so long that its grounds have to be looked at again (safety 3.6)
 	Looked       time.Time         // when Late was set: facts older than this do not count
 	Cause        string            // why it was lost

@@ -79,6 +79,11 @@ func (b *Backend) Close() error {
 
 // request is the way of every request: context, injected fate, expiry, then do under the lock.
 func (b *Backend) request(ctx context.Context, op Op, do func(*Store) error) error {
+	return b.fated(ctx, op, func(s *Store, _ Fate) error { return do(s) })
+}
+
+// fated is request for those that ask whose answer it is.
+func (b *Backend) fated(ctx context.Context, op Op, do func(*Store, Fate) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w (%w)", op.Kind, dcs.ErrUnavailable, context.Cause(ctx))
 	}
@@ -95,7 +100,7 @@ func (b *Backend) request(ctx context.Context, op Op, do func(*Store) error) err
 	s := b.store
 	s.mu.Lock()
 	s.expire()
-	err := do(s)
+	err := do(s, fate)
 	s.unlock()
 	if fate == ReplyLost {
 		return fmt.Errorf("%s: %w (reply lost, injected)", op.Kind, dcs.ErrUnknown)

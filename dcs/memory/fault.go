@@ -19,6 +19,9 @@ const (
 	Refused                 // dcs.ErrUnavailable: no effect
 	RequestLost             // dcs.ErrUnknown, and it had no effect
 	ReplyLost               // dcs.ErrUnknown, although it was carried out
+	// Deposed: a leader of the store that was deposed and does not know answers keepalives, of which its successor never hears; everything else
+	// is served by the successor. A Confirm whose two parts were answered by two leaders is dcs.ErrUnknown.
+	Deposed
 )
 
 // Inject makes f decide the fate of each later request of this handle; nil serves all. It is also a way to count requests.

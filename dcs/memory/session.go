@@ -29,7 +29,10 @@ func (x *Session) TTL() time.Duration { return x.ttl }
 // KeepAlive starts the TTL anew, from the store's present time.
 func (x *Session) KeepAlive(ctx context.Context) (dcs.Version, error) {
 	var v dcs.Version
-	err := x.backend.request(ctx, Op{Kind: "keepalive", Session: x.id}, func(s *Store) error {
+	err := x.backend.fated(ctx, Op{Kind: "keepalive", Session: x.id}, func(s *Store, fate Fate) error {
+		if fate == Deposed {
+			return nil
+		}
 		if x.store != s.id {
 			return fmt.Errorf("session %s of %s: %w (%w)", x.id, x.store, dcs.ErrSessionLost, errOtherStore)
 		}
@@ -45,15 +48,20 @@ func (x *Session) KeepAlive(ctx context.Context) (dcs.Version, error) {
 // Confirm keeps alive and applies tx under one lock. Another store than the one that granted the session has no word on either.
 func (x *Session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 	var a dcs.Applied
-	err := x.backend.request(ctx, Op{Kind: "confirm", Session: x.id, Txn: &tx}, func(s *Store) error {
+	err := x.backend.fated(ctx, Op{Kind: "confirm", Session: x.id, Txn: &tx}, func(s *Store, fate Fate) error {
 		if x.store != s.id {
 			return fmt.Errorf("session %s of %s: %w (%w)", x.id, x.store, dcs.ErrUnknown, errOtherStore)
 		}
-		if err := s.keepAlive(x.id); err != nil {
-			return err
-		}
 		var err error
-		a, err = s.apply(tx)
+		switch {
+		case fate == Deposed && !s.opts.AnyTerm:
+			return fmt.Errorf("two leaders have answered: %w (injected)", dcs.ErrUnknown)
+		case fate != Deposed:
+			err = s.keepAlive(x.id)
+		}
+		if err == nil {
+			a, err = s.apply(tx)
+		}
 		return err
 	})
 	return a, err
@@ -90,12 +98,31 @@ func (s *Store) keepAlive(id string) error {
 	if l == nil {
 		return fmt.Errorf("session %s: %w", id, dcs.ErrSessionLost)
 	}
+	if s.opts.Tick > 0 {
+		if l.heard.IsZero() {
+			l.heard = s.now().Add(s.opts.Tick / 2)
+		}
+		return nil
+	}
 	l.deadline = s.now().Add(l.ttl)
 	return nil
 }
 
+// touch lets the store's leader hear of the keepalives that its followers have answered.
+func (s *Store) touch() {
+	now := s.now()
+	for _, l := range s.sessions {
+		if !l.heard.IsZero() && !now.Before(l.heard) {
+			l.deadline, l.heard = l.heard.Add(l.ttl), time.Time{}
+		}
+	}
+}
+
 // expire ends what is overdue, in the order in which it became so.
 func (s *Store) expire() {
+	if s.opts.Tick > 0 {
+		s.touch()
+	}
 	if s.due.IsZero() {
 		return
 	}

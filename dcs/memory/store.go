@@ -23,6 +23,12 @@ type Options struct {
 	MinTTL time.Duration
 	// StoreID is the identity that Read reports. Default: "memory-1".
 	StoreID string
+	// Tick, if set, makes the store keep sessions as ZooKeeper does: a keepalive is answered by a follower, and counts only when that
+	// follower has answered its leader's next ping, half a tick later. LoseTouches is a follower that froze in between.
+	Tick time.Duration
+	// AnyTerm is a defect on purpose: a Confirm believes a keepalive that was answered by another leader of the store than what follows it
+	// (see Deposed).
+	AnyTerm bool
 }
 
 // Store is the shared store. It is safe for concurrent use.
@@ -54,6 +60,7 @@ type lease struct {
 	seq      int
 	ttl      time.Duration
 	deadline time.Time
+	heard    time.Time // with Tick: when the leader hears of the last keepalives; zero: it has
 	keys     []string
 }
 
@@ -105,6 +112,16 @@ func (s *Store) EndSession(id string) bool {
 	}
 	s.end(l)
 	return true
+}
+
+// LoseTouches is a follower that froze after it had answered a keepalive of the session, and before its leader heard of it (Options.Tick).
+func (s *Store) LoseTouches(id string) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.expire()
+	if l := s.sessions[id]; l != nil {
+		l.heard = time.Time{}
+	}
 }
 
 // RestartSessions gives every session its full TTL again, as a new etcd leader does.

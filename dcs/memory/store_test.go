@@ -100,6 +100,49 @@ func TestWipe(t *testing.T) {
 	}
 }
 
+// TestTouch: as in ZooKeeper, an answered keepalive counts when the follower that answered has told its leader.
+func TestTouch(t *testing.T) {
+	now := time.Unix(0, 0)
+	s := memory.New(memory.Options{Now: func() time.Time { return now }, Tick: 2 * time.Second})
+	b := s.Backend()
+	x := must[dcs.Session](t)(b.OpenSession(t.Context(), 12*time.Second))
+	alive := func(at time.Duration) bool {
+		now = time.Unix(0, 0).Add(at)
+		s.Tick()
+		return len(s.Sessions()) == 1
+	}
+	alive(5 * time.Second)
+	must[dcs.Applied](t)(x.Confirm(t.Context(), dcs.Txn{}))
+	if !alive(17 * time.Second) { // told at 6 s
+		t.Fatal("it ended early")
+	}
+	must[dcs.Version](t)(x.KeepAlive(t.Context()))
+	s.LoseTouches(x.ID())
+	if alive(18 * time.Second) {
+		t.Fatal("a lost keepalive counts")
+	}
+}
+
+// TestDeposed: a deposed leader's answer to a keepalive prolongs nothing, and confirms nothing.
+func TestDeposed(t *testing.T) {
+	for _, anyTerm := range []bool{false, true} {
+		now := time.Unix(0, 0)
+		s := memory.New(memory.Options{Now: func() time.Time { return now }, AnyTerm: anyTerm})
+		b := s.Backend()
+		x := must[dcs.Session](t)(b.OpenSession(t.Context(), 10*time.Second))
+		b.Inject(func(memory.Op) memory.Fate { return memory.Deposed })
+		now = now.Add(9 * time.Second)
+		must[dcs.Version](t)(x.KeepAlive(t.Context()))
+		if _, err := x.Confirm(t.Context(), dcs.Txn{}); errors.Is(err, dcs.ErrUnknown) == anyTerm {
+			t.Fatalf("any term %v: %v", anyTerm, err)
+		}
+		now = now.Add(time.Second)
+		if left := s.Sessions(); len(left) != 0 {
+			t.Fatalf("it lives: %v", left)
+		}
+	}
+}
+
 // TestRestore: keys, versions and sessions of then, under another identity; nobody prolongs a session of the store before.
 func TestRestore(t *testing.T) {
 	now := time.Unix(0, 0)

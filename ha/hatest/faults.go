@@ -36,6 +36,11 @@ func (w *World) nextFault() {
 	case Failsafe:
 		w.eng.after(w.failsafeFault(n), w.nextFault)
 		return
+	case Terms:
+		w.eng.after(w.termsFault(n), w.nextFault)
+		return
+	case Touches:
+		w.lateFault(n)
 	case Wiped:
 		w.wipedFault(n)
 	case Branches:

@@ -64,6 +64,9 @@ func (w *World) checkRelease(a *agent, e ha.Event) {
 // checkPrefix sees to it that a standby's log is a part of its upstream's: the newest common positions must hold the same record.
 func (w *World) checkPrefix(s, up *server) {
 	for i := max(0, len(s.log)-64); i < len(s.log); i++ { // every row is there once: an older difference would show here, too
+		if i >= len(up.log) && up.inRecovery {
+			return // another standby, which will receive it as well
+		}
 		if i >= len(up.log) || s.log[i] != up.log[i] {
 			w.violate("the log of %s contradicts that of %s, from which it streams, at record %d", s.n.name, up.n.name, i)
 			return

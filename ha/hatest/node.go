@@ -27,6 +27,7 @@ type node struct {
 	hitArming   bool            // its next agent dies when it tells its guard about a key that it took over
 	sparedUntil time.Time       // the store has ended its session early: it must be able to notice (safety 1.7)
 	weak        bool            // its guard has been killed or frozen, and none was armed since
+	deposed     time.Time       // until then, a leader of the store that was deposed answers its keepalives
 	storeCut    bool            // no message to or from the store
 	cut         map[string]bool // no message to that node
 	badStarts   int             // so many of the next starts fail
@@ -292,22 +293,33 @@ func (w *World) storeRequest(a *agent, r ha.Request) {
 	fate, delay := w.storeFate(a.n)
 	there, back := delay, w.replyDelay(r)
 	w.eng.after(there, func() {
-		if fate == memory.Served && (a.n.storeCut || w.storeDown) {
-			fate = memory.RequestLost
-		}
-		first := true
-		a.backend.Inject(func(op memory.Op) memory.Fate {
-			if fate == memory.ReplyLost && !first && w.rng.IntN(2) == 0 {
-				return memory.Served
+		once := func(r ha.Request) ha.Event {
+			if fate == memory.Served && (a.n.storeCut || w.storeDown) {
+				fate = memory.RequestLost
 			}
-			first = false
-			return w.refusal(op, fate)
-		})
-		ev := a.lane.Do(context.Background(), r)
-		w.checkRelease(a, ev)
-		w.store.Tick()
-		w.scheduleExpiry()
-		w.ops++
+			first := true
+			a.backend.Inject(func(op memory.Op) memory.Fate {
+				if fate == memory.ReplyLost && !first && w.rng.IntN(2) == 0 {
+					return memory.Served
+				}
+				first = false
+				if fate == memory.Served && w.eng.now.Before(a.n.deposed) {
+					return w.refusal(op, memory.Deposed)
+				}
+				return w.refusal(op, fate)
+			})
+			ev := a.lane.Do(context.Background(), r)
+			w.checkRelease(a, ev)
+			w.store.Tick()
+			w.scheduleExpiry()
+			w.ops++
+			return ev
+		}
+		if w.prolongs(r) {
+			w.twice(a, r, once, func(ev ha.Event) { w.eng.after(back, func() { a.deliver(ev) }) })
+			return
+		}
+		ev := once(r)
 		at := w.eng.now.Add(back)
 		if fate != memory.Served && fate != memory.Refused && r.Deadline.After(at) {
 			at = r.Deadline

@@ -30,6 +30,8 @@ type Mutant struct {
 	Believe func(v *ha.View, e ha.Event) ha.Event
 	// Clock is how far the agents' clocks are wrong after a time.
 	Clock func(elapsed time.Duration) time.Duration
+	// Store breaks what stands between the agents and the store.
+	Store StoreMutant
 	// Guard breaks the guards.
 	Guard GuardMutant
 }
@@ -81,6 +83,9 @@ func Run(o Options) Result {
 	}
 	configs := []string{`{"ttl":30,"loop_wait":10,"retry_timeout":10}`, `{"ttl":20,"loop_wait":3,"retry_timeout":5}`,
 		`{"ttl":5,"loop_wait":1,"retry_timeout":2}`, `{"ttl":30,"loop_wait":10,"retry_timeout":10,"primary_start_timeout":0}`}
+	if o.Config == "" && o.Profile == Touches {
+		o.Config = touchConfig[o.Seed%2 == 0]
+	}
 	if o.Config == "" && o.Profile == Failsafe {
 		o.Config = failsafeConfig(o.Seed)
 	}

@@ -3,7 +3,9 @@ package hatest
 import (
 	"time"
 
+	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/memory"
+	"github.com/tanist-ha/tanist/ha"
 )
 
 // Wiped is the profile in which the store loses everything, or is restored from a backup, while links, agents and hosts fail: an empty store
@@ -78,6 +80,81 @@ func (w *World) restore() {
 // section away when the cluster is there (a numbered assumption of the guarantees).
 func (w *World) mayFound(*node) bool {
 	return w.opts.Profile != Wiped || w.eng.now.Before(epoch.Add(5*time.Second))
+}
+
+// Terms is the profile in which a leader of the store that was deposed goes on answering one node's keepalives, and that node is cut off
+// afterwards (safety 2.1).
+const Terms Profile = "terms"
+
+// termsFault lets a deposed leader of the store answer a node's keepalives, and isolates the node then.
+func (w *World) termsFault(n *node) time.Duration {
+	n = w.leaderOr(n)
+	n.touched = w.eng.now
+	long := w.bounded(2*time.Second, 25*time.Second)
+	w.logf("a deposed leader of the store answers %s for %s", n.name, long)
+	n.deposed = w.eng.now.Add(long)
+	alone := w.bounded(10*time.Second, 40*time.Second)
+	w.eng.after(long-w.bounded(time.Millisecond, time.Second), func() {
+		if w.faulty && w.rng.IntN(3) != 0 {
+			w.isolate(n, alone)
+		}
+	})
+	return long + w.bounded(time.Second, 60*time.Second)
+}
+
+// Touches is the profile of a store that keeps sessions as ZooKeeper does: a keepalive that was answered counts only when the follower that
+// answered it has told its leader. Followers freeze in between, and the node is cut off (safety 2.4). Each request that prolongs the
+// session is two, a tick apart: the second answer shows that the first has been told.
+const Touches Profile = "touches"
+
+// tick is that of such a store.
+const tick = time.Second
+
+// touchConfig gives a session ten ticks and more.
+var touchConfig = map[bool]string{true: `{"ttl":10,"loop_wait":3,"retry_timeout":6}`, false: `{"ttl":20,"loop_wait":5,"retry_timeout":8}`}
+
+// storeOptions are those of a run's store.
+func (w *World) storeOptions() memory.Options {
+	o := memory.Options{Now: func() time.Time { return w.eng.now }, OnChange: w.changed, AnyTerm: w.opts.Mutant.Store.AnyTerm}
+	if w.opts.Profile == Touches {
+		o.Tick = tick
+	}
+	return o
+}
+
+// twice carries out a request that prolongs the session: once, and again a tick later.
+func (w *World) twice(a *agent, r ha.Request, once func(ha.Request) ha.Event, answer func(ha.Event)) {
+	first := r
+	if _, ok := r.Action.(ha.AcquireKey); ok {
+		first.Action = ha.KeepSession{Request: dcs.KeepAlive{TTL: a.machine.View().Settings.TTL, Member: a.machine.View().Store.Member}}
+	}
+	e := once(first)
+	if w.faulty && w.rng.IntN(25) == 0 {
+		w.logf("the store's follower that has answered %s freezes", a.n.name)
+		w.store.LoseTouches(a.machine.View().Session.ID)
+		a.n.touched = w.eng.now
+		w.eng.after(8*time.Millisecond, func() { w.isolate(a.n, w.bounded(5*time.Second, 50*time.Second)) })
+	}
+	if _, ok := r.Action.(ha.RenewKey); ok && w.opts.Mutant.Store.OneWrite {
+		answer(e)
+		return
+	}
+	w.eng.after(tick, func() { answer(once(r)) })
+}
+
+// prolongs says whether a request is one that counts on being told to the store's leader.
+func (w *World) prolongs(r ha.Request) bool {
+	switch r.Action.(type) {
+	case ha.RenewKey, ha.KeepSession, ha.AcquireKey:
+		return w.opts.Profile == Touches
+	}
+	return false
+}
+
+// StoreMutant is a defect of what stands between a node and its store.
+type StoreMutant struct {
+	AnyTerm  bool // a keepalive that was answered by another leader of the store than the comparison after it counts
+	OneWrite bool // one answered write proves that the session was prolonged, in a store that keeps sessions as ZooKeeper does
 }
 
 // storeKind is how the store of a run behaves.

@@ -62,7 +62,7 @@ func newWorld(o Options) *World {
 	w := &World{opts: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7461_6e69_7374)), counts: map[ha.RuleID]uint64{}}
 	w.eng.now = epoch
 	w.config = []byte(o.Config)
-	w.store = memory.New(memory.Options{Now: func() time.Time { return w.eng.now }, OnChange: w.changed})
+	w.store = memory.New(w.storeOptions())
 	w.admin = dcs.NewClient(w.store.Backend(), dcs.Options{Scope: "sim"})
 	for i := range o.Nodes {
 		n := &node{w: w, name: string(rune('a' + i)), cut: map[string]bool{}}
