@@ -55,6 +55,7 @@ func parseMember(b []byte) (MemberData, []string, error) {
 		ReplicationState: f.str("replication_state"),
 		Tanist:           f.str("tanist"),
 		TanistTTL:        f.number("tanist_ttl"),
+		TanistWatchdog:   f.str("tanist_watchdog"),
 	}
 	if m.Role == "master" { // before Patroni 4
 		m.Role = RolePrimary

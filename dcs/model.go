@@ -101,9 +101,16 @@ type MemberData struct {
 	Timeline               uint32                   `json:"timeline,omitempty"`
 	ScheduledRestart       json.RawMessage          `json:"scheduled_restart,omitempty"`
 	Pause                  bool                     `json:"pause,omitempty"`
-	Tanist                 string                   `json:"tanist,omitempty"`     // the tanist version: a mark that this member is one of ours (safety 11.2)
-	TanistTTL              uint64                   `json:"tanist_ttl,omitempty"` // seconds that the session of its keys was asked for: no authority or guard of its agent's run outlives them
+	Tanist                 string                   `json:"tanist,omitempty"`          // the tanist version: a mark that this member is one of ours (safety 11.2)
+	TanistTTL              uint64                   `json:"tanist_ttl,omitempty"`      // seconds that the session of its keys was asked for: no authority or guard of its agent's run outlives them
+	TanistWatchdog         string                   `json:"tanist_watchdog,omitempty"` // WatchdogArmed or WatchdogFailed
 }
+
+// What a member says of its watchdog.
+const (
+	WatchdogArmed  = "armed"  // it is a primary, and the watchdog would reset its machine
+	WatchdogFailed = "failed" // it must have one and cannot arm it: it does not lead
+)
 
 // PendingChange is one setting that waits for a restart of PostgreSQL.
 type PendingChange struct {

@@ -98,6 +98,11 @@ func TestWatchdog(t *testing.T) {
 		t.Errorf("explain does not show the watchdog:\n%s", out)
 	}
 
+	eventually(t, "list shows it", func() (bool, string) {
+		out := c.ctl("list")
+		return strings.Contains(out, "Watchdog: armed on "+first.Name), out
+	})
+
 	c.step(func(ctx context.Context) error { return c.PatchConfig(ctx, map[string]any{"ttl": 12}) })
 	one.says(c, "another ttl changes what it counts", 0, `Ctimeout=6\n1+Ctimeout=8\n1{2,}`)
 

@@ -26,6 +26,7 @@ func (v *View) memberAs(state dcs.State) dcs.MemberData {
 			m.Role = dcs.RoleDemoted
 		}
 	}
+	m.TanistWatchdog = v.watchdogWord()
 	v.memberPositions(&m)
 	for name, change := range v.Local.Obs.PendingRestart {
 		if m.PendingRestartReason == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/postgres"
 )
 
@@ -355,6 +356,17 @@ func (v *View) describeWatchdog(now time.Time) string {
 		return v.Self.Watchdog + ", not armed: " + why
 	}
 	return v.Self.Watchdog + ", not armed: this node does not lead"
+}
+
+// watchdogWord is what the member key says of the watchdog.
+func (v *View) watchdogWord() string {
+	switch {
+	case v.watchdogRefuses(v.Watchdog.Failed) != "":
+		return dcs.WatchdogFailed
+	case v.watchdogGuards() && v.primary():
+		return dcs.WatchdogArmed
+	}
+	return ""
 }
 
 // watchdogNotices is what an operator should know about the watchdog.

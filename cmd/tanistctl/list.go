@@ -132,6 +132,11 @@ func (a *app) printCluster(scope string, c dcs.Cluster, format string, extended 
 	if shown.Pause {
 		fmt.Fprintln(a.out, " Maintenance mode: on")
 	}
+	for _, m := range c.Members {
+		if m.Data.TanistWatchdog == dcs.WatchdogArmed {
+			fmt.Fprintf(a.out, " Watchdog: armed on %s\n", m.Name)
+		}
+	}
 	if s := shown.Scheduled; s != nil {
 		fmt.Fprintf(a.out, " Switchover scheduled at: %s\n", s.At)
 		for _, line := range [][2]string{{"from", s.From}, {"to", s.To}} {

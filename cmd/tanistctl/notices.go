@@ -20,6 +20,11 @@ func (a *app) notices(c dcs.Cluster) []string {
 	if l := c.Leader; l != nil && !isMember(c, l.Name) {
 		out = append(out, fmt.Sprintf("the leader key names %s, which is not a member: the others wait until the key ends", l.Name))
 	}
+	for _, m := range c.Members {
+		if m.Data.TanistWatchdog == dcs.WatchdogFailed {
+			out = append(out, m.Name+" must have a watchdog and cannot arm it: it does not lead (explain says why)")
+		}
+	}
 	if others := patroniMembers(c); len(others) > 0 {
 		out = append(out, "run by Patroni: "+strings.Join(others, ", ")+"; what tanist guarantees holds for the terms that tanist members lead")
 	}
