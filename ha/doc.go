@@ -58,7 +58,7 @@
 // # Lanes
 //
 // Each action belongs to a [Lane], and a lane does one thing at a time: store, postgres (the one task that runs on the server), observe,
-// fence, configure, slots, and one for each peer. So a base backup of an hour never stands before the renewal of the leader key, and two
+// fence, watchdog, configure, slots, and one for each peer. So a base backup of an hour never stands before the renewal of the leader key, and two
 // writes to the store never overtake each other. [KillServer] and [CancelTask] wait for nothing.
 //
 // # What is guaranteed
@@ -93,7 +93,8 @@
 //
 //  1. Decide about the fence: pass one, or say [Unfenced] and tell your users.
 //  2. Make the ports. dcs.Client is a [Store] over any dcs.Backend; package instance (below postgres) is [Postgres] for a real server;
-//     restclient (below rest) is [Peers]; bootclock (below ha) is a [Clock]. Each can be yours instead.
+//     restclient (below rest) is [Peers]; bootclock (below ha) is a [Clock]; watchdog (below ha) is a [Watchdog], where there shall be one.
+//     Each can be yours instead.
 //  3. Write [Parse]: it turns the cluster's dynamic configuration and your own into [Settings]. Start from [DefaultSettings]. It must give the
 //     same answer for the same input on all nodes, up to what is a node's own business.
 //  4. Choose a Name that no other node of the cluster has, a StartID that no other run has, and publish addresses (ConnURL, APIURL) that
