@@ -73,7 +73,7 @@ func (h *host) ended() bool {
 // kill ends all processes of the host at once, as if it had lost its power.
 func (h *host) kill() error {
 	h.dead = true
-	victims := append([]int{h.pid()}, h.server()...)
+	victims := slices.Concat([]int{h.pid()}, children(h.pid()), h.server()) // among the children is the guard
 	var errs []error
 	for _, pid := range victims {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -82,6 +82,23 @@ func (h *host) kill() error {
 	}
 	<-h.done
 	return errors.Join(errs...)
+}
+
+// children lists the processes that a process has started.
+func children(pid int) (pids []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is well formed
+	for _, list := range lists {
+		raw, err := os.ReadFile(list)
+		if err != nil {
+			continue
+		}
+		for _, field := range strings.Fields(string(raw)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
 }
 
 // server lists the processes of PostgreSQL, the postmaster first: those that work in the data directory.
