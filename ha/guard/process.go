@@ -62,7 +62,7 @@ func startProcess(ctx context.Context, executable string, told func(*process, wa
 	defer cancel()
 	if _, err := p.ask(ctx, warden.Request{Kind: warden.KindHello}); err != nil {
 		p.kill()
-		return nil, fmt.Errorf("start a guard: %w (hint: does the main of %s begin with guard.Main()?)", err, executable)
+		return nil, fmt.Errorf("start a guard: %w (%s; hint: does the main of %s begin with guard.Main()?)", err, p.ended(), executable)
 	}
 	return p, nil
 }

@@ -445,7 +445,7 @@ func TestTakeover(t *testing.T) {
 func TestTakeoverFromFiredGuard(t *testing.T) {
 	s := startSignalLog(t)
 	pid := s.cmd.Process.Pid
-	startAgent(t, pid, 50*time.Millisecond, time.Hour, time.Hour)
+	startAgent(t, pid, 300*time.Millisecond, time.Hour, time.Hour)
 	if got := await(t, s.more); got != "INT" {
 		t.Fatalf("got %q", got)
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -142,8 +141,6 @@ func await[T any](t testing.TB, c <-chan T) T {
 // signalLog is a process that writes down which signals it gets, instead of a server. SIGINT and SIGQUIT do not end it.
 type signalLog struct {
 	cmd  *exec.Cmd
-	mu   sync.Mutex
-	text bytes.Buffer
 	more chan string
 }
 

@@ -149,7 +149,7 @@ type role uint8
 
 const (
 	serves   role = iota // it may acknowledge something, or nobody knows
-	attends                 // the logger, which outlives all, and others that serve nobody by themselves
+	attends              // the logger, which outlives all, and others that serve nobody by themselves
 	finishes             // a process that outlives the clients in an orderly stop
 )
 

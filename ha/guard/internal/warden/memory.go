@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -77,25 +78,36 @@ func (w *warden) rehearseFiring() {
 	w.target.pidfd = fd
 }
 
+// Bits of an entry of /proc/PID/pagemap (pagemap(5) of the kernel's documentation).
+const (
+	pagePresent  = 1 << 63
+	pageFromFile = 1 << 61 // as it is in the file: nobody has written to it
+)
+
 // forgetCode gives back the pages of the program that were read on the way here: the kernel maps sixteen for each that is touched, and the
-// initialisation of the runtime and of other packages touches megabytes that a guard has no use for. They stay in the page cache.
+// initialisation of the runtime and of other packages touches megabytes that a guard has no use for. They stay in the page cache. A page
+// that was written to (relocations of a program that is linked dynamically) exists nowhere else, and is kept.
 func forgetCode() {
-	raw, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		return
+	forget := func(from, to uintptr) bool {
+		_, _, errno := syscall.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+		return errno == 0
 	}
-	for line := range strings.Lines(string(raw)) {
-		for _, wanted := range [...]string{"r-x", "r--"} {
-			if from, to, ok := mapping(line, wanted); ok && strings.Contains(line, " /") {
-				_, _, _ = syscall.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
-			}
-		}
-	}
+	eachRun("r-x", pagePresent|pageFromFile, forget)
+	eachRun("r--", pagePresent|pageFromFile, forget)
 }
 
 // lockMemory keeps in memory what is there, page by page: Go reserves far more address space than an ordinary user may lock, so mlockall
 // is out of the question. Code comes first, as it would have to be read from a disk that may hang. It says whether everything was locked.
 func lockMemory() bool {
+	code := eachRun("r-x", pagePresent, lock)
+	tables := eachRun("r--", pagePresent, lock)
+	data := eachRun("rw-", pagePresent, lock)
+	return code && tables && data
+}
+
+// eachRun calls f for each run of pages, of the mappings that have these permissions, whose entries have all bits of want. It says whether
+// f always returned true.
+func eachRun(permissions string, want uint64, f func(from, to uintptr) bool) bool {
 	raw, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return false
@@ -106,21 +118,18 @@ func lockMemory() bool {
 	}
 	defer unix.Close(fd)
 	all := true
-	for _, wanted := range [...]string{"r-x", "r--", "rw-"} {
-		for line := range strings.Lines(string(raw)) {
-			from, to, ok := mapping(line, wanted)
-			if ok && !lockPresent(fd, from, to) {
-				all = false
-			}
+	for line := range strings.Lines(string(raw)) {
+		if from, to, ok := mapping(line, permissions); ok {
+			all = eachRunOf(fd, from, to, want, f) && all
 		}
 	}
 	return all
 }
 
-// mapping reads a line of /proc/PID/maps if its permissions begin with wanted. The kernel's own mappings are left out.
-func mapping(line, wanted string) (from, to uintptr, ok bool) {
+// mapping reads a line of /proc/PID/maps if its permissions begin with these. The kernel's own mappings are left out.
+func mapping(line, permissions string) (from, to uintptr, ok bool) {
 	span, rest, _ := strings.Cut(line, " ")
-	if !strings.HasPrefix(rest, wanted) || strings.Contains(rest, "[v") {
+	if !strings.HasPrefix(rest, permissions) || strings.Contains(rest, "[v") {
 		return 0, 0, false
 	}
 	first, last, _ := strings.Cut(span, "-")
@@ -129,30 +138,29 @@ func mapping(line, wanted string) (from, to uintptr, ok bool) {
 	return uintptr(a), uintptr(b), err1 == nil && err2 == nil
 }
 
-// lockPresent locks the pages between from and to that are in memory now (pagemap(5) of the kernel's documentation: bit 63).
-func lockPresent(pagemap int, from, to uintptr) bool {
+func eachRunOf(pagemap int, from, to uintptr, want uint64, f func(from, to uintptr) bool) bool {
 	size := uintptr(os.Getpagesize())
 	var entries [512]uint64
 	all, run := true, uintptr(0)
 	for page := from; page < to; {
-		want := min(uintptr(len(entries)), (to-page)/size)
-		n, err := unix.Pread(pagemap, unsafe.Slice((*byte)(unsafe.Pointer(&entries)), want*8), int64(page/size*8))
+		count := min(uintptr(len(entries)), (to-page)/size)
+		n, err := unix.Pread(pagemap, unsafe.Slice((*byte)(unsafe.Pointer(&entries)), count*8), int64(page/size*8))
 		if err != nil || n < 8 {
 			return false
 		}
 		for _, e := range entries[:n/8] {
-			switch present := e>>63 == 1; {
-			case present && run == 0:
+			switch wanted := e&want == want; {
+			case wanted && run == 0:
 				run = page
-			case !present && run != 0:
-				all = lock(run, page) && all
+			case !wanted && run != 0:
+				all = f(run, page) && all
 				run = 0
 			}
 			page += size
 		}
 	}
 	if run != 0 {
-		all = lock(run, to) && all
+		all = f(run, to) && all
 	}
 	return all
 }
@@ -180,12 +188,13 @@ func touchPackage(at uintptr) {
 	page := uintptr(os.Getpagesize())
 	for _, step := range [...]uintptr{page, -page} {
 		for p := at; packageOf(p) == name; p += step {
-			sink += *(*byte)(unsafe.Add(unsafe.Pointer(nil), p))
+			touched.Store(*(*uint32)(unsafe.Add(unsafe.Pointer(nil), p&^3)))
 		}
 	}
 }
 
-var sink byte
+// touched keeps the compiler from leaving out a read whose result nobody wants.
+var touched atomic.Uint32
 
 // packageOf is the package of the function at pc, "" if there is none.
 func packageOf(pc uintptr) string {
