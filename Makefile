@@ -13,7 +13,7 @@ SIM := ./ha/hatest/...
 NOT_SIM = $$($(GO) list ./... | grep -v '/ha/hatest')
 SEEDS ?= 20000
 
-.PHONY: build test check demo bench bench-failover sim test-majors packages-test packages-demo clean
+.PHONY: build test check demo bench bench-failover chaos sim test-majors packages-test packages-demo clean
 
 build:
 	$(GOBUILD) -o bin/ ./cmd/tanist ./cmd/tanistctl
@@ -40,9 +40,14 @@ demo: packages-demo build
 bench: packages-test build
 	$(GORUN) ./bench/footprint $(BENCH)
 
-# Write outages and lost rows under every kind of failure, as JSON lines and a table.
+# Write outages and lost rows under every kind of failure, as JSON lines and a table. BENCH='-sabotage no-guard' must fail: it shows that the
+# benchmark would see two servers that acknowledge.
 bench-failover: packages-test build
 	$(GORUN) ./bench/failover $(BENCH)
+
+# The scenarios of the guard, and those that measure what no promise is made about.
+chaos: packages-test
+	CI=true CHAOS=1 $(GOTEST) -timeout 0 -count=1 -v -run 'Guard' ./e2e/
 
 # More seeds of the simulator than `make test` runs: make sim SEEDS=100000
 sim:
