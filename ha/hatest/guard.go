@@ -229,18 +229,13 @@ func (s *server) crash() {
 type fence struct {
 	a       *agent
 	guard   *guard    // that was told last; nil: none
-	silent  []*guard  // that did not answer: ended when another is armed
 	spareAt time.Time // when an idle guard is ready to be armed
 }
 
-// arm tells a guard, a new one if the present one is gone, and answers by ack. An old agent's guard of the same postmaster is dismissed
-// once the new one has acknowledged.
+// arm tells a guard, a new one if the present one is gone, and answers. One that does not acknowledge within half of the time is replaced. An
+// old agent's guard of the same postmaster is asked for what it knows, and dismissed once the new one has acknowledged.
 func (f *fence) arm(r ha.Request, o ha.FenceOrder) {
-	w, n := f.a.n.w, f.a.n
-	pid := 0
-	if o.Postmaster != nil {
-		pid = o.Postmaster.PID
-	}
+	w := f.a.n.w
 	answered := false
 	answer := func(problem string) {
 		if answered {
@@ -257,19 +252,51 @@ func (f *fence) arm(r ha.Request, o ha.FenceOrder) {
 		w.eng.after(time.Millisecond, func() { answer("") })
 		return
 	}
-	told := f.a.inMachineTime(o)
-	delay := w.bounded(100*time.Microsecond, 2*time.Millisecond)
-	if f.guard == nil || f.guard.dead || f.guard.fired {
-		f.guard = n.newGuard(f.a)
-		delay += max(0, f.spareAt.Sub(w.eng.now))
-		f.spareAt = w.eng.now.Add(delay + w.bounded(5*time.Millisecond, 60*time.Millisecond))
+	pid := 0
+	if o.Postmaster != nil {
+		pid = o.Postmaster.PID
 	}
-	g := f.guard
-	for _, old := range n.guards {
-		if old != g && !old.dead && old.armed && old.target == pid && pid != 0 && old.frozen() {
+	told, delay := f.foreign(pid, f.a.inMachineTime(o))
+	if f.guard == nil || f.guard.dead || f.guard.fired {
+		delay += f.renew()
+	}
+	f.tell(f.guard, delay, pid, told, answer)
+	first := f.guard
+	f.a.at(w.eng.now.Add(r.Deadline.Sub(w.eng.now)/2), func() {
+		if !answered && f.guard == first {
+			f.tell(f.guard, f.renew(), pid, told, answer)
+		}
+	})
+	f.a.at(r.Deadline, func() { answer("no acknowledgement") })
+}
+
+// foreign asks the guard of an earlier agent: the later end of both counts. A frozen one costs the time that it is given.
+func (f *fence) foreign(pid int, o ha.FenceOrder) (told ha.FenceOrder, delay time.Duration) {
+	delay = f.a.n.w.bounded(100*time.Microsecond, 2*time.Millisecond)
+	for _, old := range f.a.n.guards {
+		switch {
+		case old.by == f.a || old.dead || !old.armed || pid == 0 || old.target != pid:
+		case old.frozen():
 			delay += handshake
+		case old.order.Kill.After(o.Kill):
+			o.Fast, o.Quit, o.Kill = old.order.Fast, old.order.Quit, old.order.Kill
 		}
 	}
+	return o, delay
+}
+
+// renew takes another guard, and says when it is ready.
+func (f *fence) renew() time.Duration {
+	w := f.a.n.w
+	f.guard = f.a.n.newGuard(f.a)
+	ready := max(0, f.spareAt.Sub(w.eng.now))
+	f.spareAt = w.eng.now.Add(ready + w.bounded(5*time.Millisecond, 60*time.Millisecond))
+	return ready
+}
+
+// tell puts the order into the channel of g, after a delay.
+func (f *fence) tell(g *guard, delay time.Duration, pid int, told ha.FenceOrder, answer func(problem string)) {
+	w := f.a.n.w
 	w.eng.after(delay, func() {
 		if !f.a.alive() || g.dead {
 			answer("the guard is gone")
@@ -284,20 +311,11 @@ func (f *fence) arm(r ha.Request, o ha.FenceOrder) {
 		}
 		g.send(func() {
 			problem := g.arm(pid, told)
-			if problem == "" {
+			if problem == "" && f.guard == g {
 				f.dismissOthers(g, pid)
 			}
 			w.eng.after(w.bounded(50*time.Microsecond, time.Millisecond), func() { answer(problem) })
 		})
-	})
-	f.a.at(r.Deadline, func() {
-		if answered {
-			return
-		}
-		if f.guard == g {
-			f.silent, f.guard = append(f.silent, g), nil
-		}
-		answer("no acknowledgement")
 	})
 }
 
@@ -328,14 +346,10 @@ func (n *node) later(d time.Duration, f func()) {
 // dismissOthers ends the guards that g has replaced: it is armed.
 func (f *fence) dismissOthers(g *guard, pid int) {
 	for _, old := range f.a.n.guards {
-		if old != g && !old.dead && old.armed && (old.target == pid || old.target == 0) {
+		if old != g && !old.dead && (old.by == f.a || (old.armed && old.target == pid)) {
 			old.dead = true
 		}
 	}
-	for _, old := range f.silent {
-		old.dead = true
-	}
-	f.silent = nil
 	f.a.n.weak = false
 }
 
@@ -343,20 +357,25 @@ func (f *fence) dismissOthers(g *guard, pid int) {
 func (f *fence) disarm(r ha.Request) {
 	w, g := f.a.n.w, f.guard
 	answered := false
-	answer := func(fault *ha.Fault) {
+	answer := func() {
 		if !answered {
 			answered = true
-			f.a.deliver(ha.FenceDisarmed{ID: r.ID, Fault: fault})
+			f.a.deliver(ha.FenceDisarmed{ID: r.ID})
 		}
 	}
 	w.eng.after(time.Millisecond, func() {
 		if g == nil || g.dead || w.opts.NoFence {
-			answer(nil)
+			answer()
 			return
 		}
-		g.send(func() { g.disarm(); answer(nil) })
+		g.send(func() { g.disarm(); answer() })
 	})
-	f.a.at(r.Deadline, func() { answer(&ha.Fault{Kind: ha.FaultOther, Text: "no acknowledgement"}) })
+	f.a.at(r.Deadline, func() {
+		if !answered && g != nil {
+			g.dead = true // it is killed: there is nothing to guard, and whoever touches the server next sweeps
+			answer()
+		}
+	})
 }
 
 // lateCheckpoint is how much longer the shutdown checkpoint takes in the profile that is about it.

@@ -79,12 +79,13 @@ func TestKnownSeeds(t *testing.T) {
 		if len(words) == 0 {
 			continue
 		}
-		seed, err := strconv.ParseUint(words[0], 10, 64)
+		number, profile, _ := strings.Cut(words[0], "/")
+		seed, err := strconv.ParseUint(number, 10, 64)
 		if err != nil || len(words) < 2 {
 			t.Fatalf("testdata/seeds.txt: %q: want a seed and what it found", lines.Text())
 		}
 		t.Run(words[0], func(t *testing.T) {
-			if r := Run(Options{Seed: seed}); r.Violation != "" {
+			if r := Run(Options{Seed: seed, Profile: Profile(profile)}); r.Violation != "" {
 				t.Errorf("%s\n%s", r.Violation, tail(r.Log))
 			}
 		})

@@ -81,8 +81,9 @@ func (w *World) decided(a *agent, before ha.Reason) {
 //
 //	start NODE            its agent starts
 //	stop NODE             its agent is asked to end
-//	kill agent|server|host NODE
+//	kill agent|server|host|guard NODE
 //	pause NODE TIME       its agent is frozen
+//	freeze guard|host NODE TIME: its guard, or agent, guard and server together
 //	cut NODE store|NODE   no messages between the two
 //	mend NODE store|NODE
 //	store down|up|wipe    it answers nobody; it has lost everything
@@ -137,7 +138,7 @@ var commands = map[string]func(*Story, *words) string{
 			s.w.store.EndSession(n.agent.machine.View().Session.ID)
 		}
 	}),
-	"kill": storyKill, "fail": storyFail, "store": storyStore, "advance": storyAdvance,
+	"kill": storyKill, "freeze": storyFreeze, "fail": storyFail, "store": storyStore, "advance": storyAdvance,
 	"status":  func(s *Story, _ *words) string { return s.status() },
 	"history": func(s *Story, _ *words) string { return s.history() },
 	"explain": storyExplain,
@@ -181,6 +182,24 @@ func storyKill(s *Story, w *words) string {
 		n.server.die()
 	case "host":
 		n.killHost()
+	case "guard":
+		if n.agent != nil {
+			n.killGuard()
+		}
+	default:
+		w.unknown(what)
+	}
+	return ""
+}
+
+func storyFreeze(s *Story, w *words) string {
+	what, n, d := w.next(), s.node(w), w.duration()
+	switch {
+	case n == nil || w.err != nil:
+	case what == "host":
+		s.w.freezeHost(n, d)
+	case what == "guard" && n.agent != nil:
+		n.freezeGuard(d)
 	default:
 		w.unknown(what)
 	}
