@@ -66,6 +66,7 @@ func parseMember(b []byte) (MemberData, []string, error) {
 	m.PendingRestart, _ = f.boolean("pending_restart")
 	m.PendingRestartReason = f.pendingChanges("pending_restart_reason")
 	m.Pause, _ = f.boolean("pause")
+	m.TanistUnfenced, _ = f.boolean("tanist_unfenced")
 	switch n := f.number("timeline"); {
 	case n <= 0xffffffff:
 		m.Timeline = uint32(n)

@@ -237,10 +237,10 @@ func TestEncode(t *testing.T) {
 			ConnURL: "postgres://h/d?a=1&b=<2>", APIURL: "u", State: dcs.StateStopped, Role: dcs.RoleDemoted, Version: "4.1.4", ProxyURL: "p",
 			CheckpointAfterPromote: &no, Tags: map[string]any{"nofailover": true, "dc": "Zürich \U0001f418"}, PendingRestart: true,
 			PendingRestartReason: map[string]dcs.PendingChange{"a": {OldValue: "1", NewValue: "2"}},
-			ScheduledRestart:     json.RawMessage(`{ "schedule": "x" }`), Pause: true, Tanist: "0.1.0", TanistWatchdog: "armed",
+			ScheduledRestart:     json.RawMessage(`{ "schedule": "x" }`), Pause: true, Tanist: "0.1.0", TanistWatchdog: "armed", TanistUnfenced: true,
 		}, `{"conn_url":"postgres://h/d?a=1&b=<2>","api_url":"u","state":"stopped","role":"demoted","version":"4.1.4","proxy_url":"p","checkpoint_after_promote":false,` +
 			`"tags":{"dc":"Z\u00fcrich \ud83d\udc18","nofailover":true},"pending_restart":true,"pending_restart_reason":{"a":{"old_value":"1","new_value":"2"}},` +
-			`"scheduled_restart":{"schedule":"x"},"pause":true,"tanist":"0.1.0","tanist_watchdog":"armed"}`},
+			`"scheduled_restart":{"schedule":"x"},"pause":true,"tanist":"0.1.0","tanist_watchdog":"armed","tanist_unfenced":true}`},
 		{dcs.Status{Optime: 50331976, Slots: map[string]uint64{"n1": 5, "n2": 6}, RetainSlots: []string{"n1"}},
 			`{"optime":50331976,"slots":{"n1":5,"n2":6},"retain_slots":["n1"]}`},
 		{dcs.Status{}, `{"optime":0}`},

@@ -104,6 +104,7 @@ type MemberData struct {
 	Tanist                 string                   `json:"tanist,omitempty"`          // the tanist version: a mark that this member is one of ours (safety 11.2)
 	TanistTTL              uint64                   `json:"tanist_ttl,omitempty"`      // seconds that the session of its keys was asked for: no authority or guard of its agent's run outlives them
 	TanistWatchdog         string                   `json:"tanist_watchdog,omitempty"` // WatchdogArmed or WatchdogFailed
+	TanistUnfenced         bool                     `json:"tanist_unfenced,omitempty"` // no guard would end its server if its agent died
 }
 
 // What a member says of its watchdog.

@@ -26,7 +26,7 @@ func (v *View) memberAs(state dcs.State) dcs.MemberData {
 			m.Role = dcs.RoleDemoted
 		}
 	}
-	m.TanistWatchdog = v.watchdogWord()
+	m.TanistWatchdog, m.TanistUnfenced = v.watchdogWord(), !v.Self.Fenced
 	v.memberPositions(&m)
 	for name, change := range v.Local.Obs.PendingRestart {
 		if m.PendingRestartReason == nil {

@@ -25,6 +25,11 @@ func (a *app) notices(c dcs.Cluster) []string {
 			out = append(out, m.Name+" must have a watchdog and cannot arm it: it does not lead (explain says why)")
 		}
 	}
+	for _, m := range c.Members {
+		if m.Data.TanistUnfenced {
+			out = append(out, m.Name+" is unfenced: if its agent dies or hangs, its server stays writable beside the next primary")
+		}
+	}
 	if others := patroniMembers(c); len(others) > 0 {
 		out = append(out, "run by Patroni: "+strings.Join(others, ", ")+"; what tanist guarantees holds for the terms that tanist members lead")
 	}
