@@ -15,6 +15,7 @@ import (
 
 func main() {
 	guard.Main() // does not return in the guard, nor in a process that is to become the server
+
 	if os.Getpid() == 1 { // in a container: somebody must reap the processes that nobody waits for
 		self, err := os.Executable()
 		if err != nil {
