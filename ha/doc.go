@@ -68,6 +68,10 @@
 //   - A node lets its server take writes only under [Authority]: the leader key was confirmed to be its own, and that confirmation,
 //     dated from the moment before it was asked for, is younger than the ttl of its session. Two nodes never have authority at once.
 //   - A node that cannot renew stops its server in order before its authority ends ([NewBudget] says when), and kills one that does not stop.
+//   - With a [Fence], a server may write only while the fence has acknowledged until when: it is armed before a start as primary, a promotion
+//     or the opening of a new cluster, prolonged by confirmed renewals alone, and dismissed only over a server that is proven down, or in
+//     recovery with no promotion asked of it. So a killed or frozen agent leaves no server that writes beside the next primary. A fence that is
+//     lost under a writable server is armed again within 100 ms, or the server is stopped.
 //   - "No" and "I don't know" are different answers. A leader key that another holds ends the authority at once; a store that does not
 //     answer ends nothing before its time.
 //   - The leader key is never given up over a server that may still take writes.
@@ -77,9 +81,11 @@
 //
 // # What is not
 //
-//   - All of this is done by the agent. A node built with [Unfenced] keeps to its rules as long as it runs: if the agent is killed or frozen
-//     while its server lives, nobody stops that server when the authority ends, and another node becomes primary beside it. A [Fence] that
-//     works without the agent closes this. Status and explanations say "unfenced" for as long as there is none.
+//   - A node built with [Unfenced] keeps to its rules as long as it runs: if the agent is killed or frozen while its server lives, nobody stops
+//     that server when the authority ends, and another node becomes primary beside it. Status and explanations say "unfenced" for as long
+//     as there is no [Fence].
+//   - Agent and fence both gone or frozen at once while the server lives, and a machine that was frozen whole past its ttl and whose server
+//     answers before the fence's first instruction: only a hardware [Watchdog] closes these.
 //   - Replication is asynchronous unless PostgreSQL is told otherwise: what a primary acknowledged in the moments before its machine
 //     died may not have reached any standby. This release does not manage synchronous_standby_names.
 //   - Clocks must run at the same rate, to within a hundredth. They need not show the same time. The [Clock] must count the time in which the

@@ -18,12 +18,16 @@
 // and rewinds fail or take long, the store is away, operators ask for switchovers and failovers at bad moments. Then there are two
 // minutes in which nothing goes wrong.
 //
+// In the profile [Freezes] processes stop for a while, or for good, at the worst moments: agents between a decision and the deed, guards, whole
+// machines. Guards are processes with a channel, as real ones: messages wait while they are frozen, and they read before they fire.
+//
 // A [Profile] has faults of one kind only: planned acts that may lose no row, servers that do not stop, late answers, primaries that die
 // with rows of their own, long outages of the store in failsafe mode.
 //
 // # Invariants
 //
-// After each event: at most one server may acknowledge commits; no standby's log contradicts the log that it streams from; a node does not
+// After each event: at most one server may acknowledge commits; no guard fires that was told of a later end, and none is dismissed while its
+// server takes writes; nothing half-made is started; no key is released before /status says how far the log reached; no standby's log contradicts the log that it streams from; a node does not
 // demote on the store's word unless the store gave it; a promoted server holds every row, acknowledged a while ago, that a standby in
 // its reach holds; no event causes an endless chain of decisions. At the end: one leader, writable, everybody streams from it, and after a
 // run with planned acts only no row is missing. While the store alone is away in failsafe mode, the primary stays writable.
