@@ -88,7 +88,7 @@ func (v *View) hear(r *race, now, since time.Time, m *dcs.Member, patience time.
 	if a.Writable {
 		r.writable = m.Name
 	}
-	if noFailover(m) || a.WatchdogFailed || a.Position.LSN == 0 || (a.SystemID != "" && a.SystemID != v.localSystemID()) {
+	if noFailover(m) || v.mayNotLead(now, m.Name) || a.WatchdogFailed || a.Position.LSN == 0 || (a.SystemID != "" && a.SystemID != v.localSystemID()) {
 		return
 	}
 	switch order := comparePositions(a.Position, self); {

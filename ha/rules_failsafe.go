@@ -48,7 +48,7 @@ func pulseFailsafe(now time.Time, v *View) Verdict {
 func (v *View) failsafeAt() time.Time {
 	b := v.budget()
 	at := v.Lease.Auth.Sent.Add(b.Rule.Sub(v.Lease.Auth.Sent) / 2)
-	if again := v.Failsafe.Failed.Add(3 * retry); again.After(at) {
+	if again := v.Failsafe.Failed.Add(max(3*retry, b.Period/10)); again.After(at) {
 		return again
 	}
 	return at
@@ -158,21 +158,27 @@ func vacantPromised(now time.Time, v *View) Verdict {
 	return wait(p.Until, "%s was accepted as leader while DCS was not accessible: it goes first", p.To).until(p.Until)
 }
 
-// vacantNotInFailsafe keeps a node out of the race that is not in /failsafe: a leader that is cut off from the store does not ask it. An
-// operator who knows that no member of /failsafe can write may delete that key.
+// vacantNotInFailsafe keeps a node out of the race that is not in /failsafe: a leader that is cut off from the store does not ask it. It ends
+// when every member of /failsafe answers and none is a primary. An operator who knows that none of them can write may delete that key.
 func vacantNotInFailsafe(now time.Time, v *View) Verdict {
 	all := v.Store.Cluster.Failsafe
 	if _, ok := all[v.Self.Name]; ok || len(all) == 0 {
 		return pass("we are in /failsafe, or there is none")
 	}
-	return rest("this node is not in /failsafe, so that a leader without DCS would not ask it; only a member of it may lead first (or delete /failsafe by hand)")
+	ask, missing, again := v.askFailsafeMembers(now, v.Vacancy.Since)
+	switch {
+	case len(ask) > 0:
+		return act("this node is not in /failsafe: does one of its members lead without DCS?", ask...)
+	case missing == "":
+		return pass("every member of /failsafe answers, and none is a primary")
+	}
+	return wait(again, "this node is not in /failsafe, and %s may lead without DCS and without asking us (if it cannot, delete /failsafe by hand)", missing)
 }
 
 // vacantFailsafeStart keeps a node out of the race for W after its own start: it may have made a promise that it does not remember. It ends
-// when every member of /failsafe answers and none is writable, as whoever was promised something is among them.
+// when every member of /failsafe answers and none is a primary, as whoever was promised something is among them.
 func vacantFailsafeStart(now time.Time, v *View) Verdict {
 	end := v.Self.Started.Add(v.w(now))
-	all := v.others(v.Store.Cluster.Failsafe)
 	switch {
 	case !now.Before(end):
 		return pass("no promise can be older than this run of the agent")
@@ -181,28 +187,42 @@ func vacantFailsafeStart(now time.Time, v *View) Verdict {
 	case v.handedToUs(now):
 		return pass("the leader has stopped, and handed over to us")
 	}
-	var ask []Action
-	missing, next := "", end
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		p := v.Peers[name]
-		if a := &p.Answer; a.Reachable && !a.Writable && a.Role != dcs.RolePrimary && a.Role != dcs.RolePromoted {
-			continue // one whose server has crashed says that it is a primary all the same
-		}
-		missing = name
-		again := p.At.Add(time.Second)
-		switch {
-		case p.Asking != 0:
-		case p.At.IsZero() || !now.Before(again):
-			ask = append(ask, PollPeer{v.failsafePeer(name, all[name])})
-		default:
-			next = earliest(next, again)
-		}
-	}
+	ask, missing, again := v.askFailsafeMembers(now, v.Self.Started)
 	switch {
 	case len(ask) > 0:
 		return act("was one of /failsafe promised something before this agent started?", ask...)
 	case missing == "":
-		return pass("every member of /failsafe answers, and none is writable")
+		return pass("every member of /failsafe answers, and none is a primary")
 	}
-	return wait(next, "this agent may have accepted a leader before it started, and %s may be that one", missing).until(end)
+	return wait(earliest(end, again), "this agent may have accepted a leader before it started, and %s may be that one", missing).until(end)
+}
+
+// askFailsafeMembers lists the polls that are due to know that no other member of /failsafe is a primary, and names one of whom that is not
+// known since then; "": it is known of all. One whose server has crashed says that it is a primary all the same.
+func (v *View) askFailsafeMembers(now, since time.Time) (ask []Action, missing string, again time.Time) {
+	all := v.others(v.Store.Cluster.Failsafe)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		p := v.Peers[name]
+		a := &p.Answer
+		if a.Reachable && !a.Writable && a.Role != dcs.RolePrimary && a.Role != dcs.RolePromoted && !p.AskedAt.Before(since) {
+			continue
+		}
+		missing = name
+		due := p.At.Add(time.Second)
+		switch {
+		case p.Asking != 0:
+		case p.At.IsZero() || p.AskedAt.Before(since) || !now.Before(due):
+			ask = append(ask, PollPeer{v.failsafePeer(name, all[name])})
+		default:
+			again = earliest(again, due)
+		}
+	}
+	return ask, missing, again
+}
+
+// mayNotLead says whether a member is kept out of the race because it is not in /failsafe, for longer than anybody needs to wait for it.
+func (v *View) mayNotLead(now time.Time, name string) bool {
+	all := v.Store.Cluster.Failsafe
+	_, ok := all[name]
+	return !ok && len(all) > 0 && !now.Before(v.Vacancy.Since.Add(v.w(now)))
 }

@@ -97,6 +97,9 @@ func (w *World) promoted(s *server) {
 	}
 	for _, n := range w.nodes {
 		o := n.server
+		if c, err := w.cluster(); err == nil && len(c.Failsafe) > 0 && c.Failsafe[n.name] == "" {
+			continue // it may not lead, and is not waited for without end
+		}
 		if o == s || n.agent == nil || n.noFailover || n.agent.machine.View().NoWatchdog(n.agent.now()) || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping || w.apart(n, s.n) || decided.Sub(o.readyAt) < settled {
 			continue
 		}
