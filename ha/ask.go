@@ -194,6 +194,8 @@ func (v *View) busy() []string {
 
 func (v *View) describeFence() string {
 	switch {
+	case !v.Fence.Unguarded.IsZero():
+		return v.Self.Fence + ": nobody guards the server since " + v.Fence.Unguarded.Format(time.RFC3339Nano)
 	case v.Fence.Lost != "":
 		return "lost: " + v.Fence.Lost
 	case v.Fence.Armed && v.Self.Fence != (Unfenced{}).Describe():

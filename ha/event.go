@@ -134,7 +134,7 @@ type (
 	FenceArmed struct {
 		ID    uint64
 		Order FenceOrder
-		Fence string `json:",omitempty"`
+		Fence string `json:",omitempty"` // what the fence says of itself now
 		Fault *Fault `json:",omitempty"`
 	}
 	// WatchdogChecked ends CheckWatchdog.
