@@ -107,8 +107,10 @@ func killModeProcess(s *siege) {
 	s.newLeader(s.leader)
 }
 
-// killModeGroup: it tells everybody at once. The guard has to live for as long as the server does.
+// killModeGroup: it tells everybody at once. The guard has to live for as long as the server does. PostgreSQL's processes hear it each for
+// itself: a WAL sender may end before the last client.
 func killModeGroup(s *siege) {
+	s.fatal = s.w.Since()
 	s.leader.SignalAll(syscall.SIGTERM)
 	s.step(func(ctx context.Context) error {
 		_, err := s.leader.Exit(ctx)
