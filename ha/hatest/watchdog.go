@@ -285,5 +285,10 @@ func (w *World) watchPromotion(n *node) {
 	}
 }
 
-// repair makes all devices work.
-func (d *watchdog) repair() { d.broken, d.deaf = false, false }
+// repair makes all devices work, and the settings leave them time with any ttl.
+func (d *watchdog) repair() {
+	d.broken, d.deaf = false, false
+	if d.settings.Mode == ha.WatchdogRequired {
+		d.settings.SafetyMargin = -time.Second
+	}
+}
