@@ -108,7 +108,7 @@ func (a *agent) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.fence, err = newFence(a.how.unfenced, a.cfg.PostgreSQL.DataDir, clock, a.log); err != nil {
+	if a.fence, err = newFence(a.how.unfenced, clock, a.log); err != nil {
 		return err
 	}
 	server := instanceConfig(a.cfg, settings.Postgres, a.log)

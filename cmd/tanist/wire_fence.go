@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"path/filepath"
 
 	"github.com/tanist-ha/tanist/ha"
 	"github.com/tanist-ha/tanist/ha/bootclock"
@@ -19,12 +18,12 @@ type fence struct {
 }
 
 // newFence starts the guard, idle. An agent without one has to be asked for.
-func newFence(unfenced bool, dataDir string, clock *bootclock.Clock, log *slog.Logger) (fence, error) {
+func newFence(unfenced bool, clock *bootclock.Clock, log *slog.Logger) (fence, error) {
 	if unfenced {
 		log.Warn("unfenced: if this agent dies or hangs, its server stays writable beside the next primary")
 		return fence{ha.Unfenced{}, nil, func() error { return nil }}, nil
 	}
-	g, err := guard.New(guard.Config{SocketDir: filepath.Dir(dataDir), Boottime: clock.Boottime, Logger: log})
+	g, err := guard.New(guard.Config{Boottime: clock.Boottime, Logger: log})
 	if err != nil {
 		return fence{}, &hinted{fmt.Errorf("start the guard: %w", err),
 			"where there can be none, --unfenced runs without; a killed or frozen agent then leaves its server writable"}

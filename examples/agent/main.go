@@ -21,7 +21,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -71,7 +70,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	fence, err := guard.New(guard.Config{SocketDir: filepath.Dir(o.data), Boottime: clock.Boottime, Logger: slog.Default()})
+	fence, err := guard.New(guard.Config{Boottime: clock.Boottime, Logger: slog.Default()})
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,6 @@ import (
 // Config is what New needs.
 type Config struct {
 	Executable string                        // program whose main calls Main; "": this one, also after its file was replaced
-	SocketDir  string                        // where a socket file may lie, beside the data directory; "": abstract socket only
 	Boottime   func(time.Time) time.Duration // a time of the node's clock in CLOCK_BOOTTIME: bootclock.Clock.Boottime
 	Logger     *slog.Logger                  // nil: discard
 }

@@ -234,12 +234,13 @@ func (p *proc) childrenByLooking(pid int) []int32 {
 	}
 }
 
-// processList goes through /proc. Its errno tells why it could not.
+// processList goes through /proc. Its errno tells why it could not, 0 after a whole round.
 type processList struct {
 	p       *proc
 	fd      int
 	entries []byte
 	errno   syscall.Errno
+	done    bool
 }
 
 func (p *proc) processes() processList {
@@ -249,7 +250,7 @@ func (p *proc) processes() processList {
 
 // next returns the next process, 0 at the end.
 func (l *processList) next() int {
-	for l.errno == 0 {
+	for l.errno == 0 && !l.done {
 		for len(l.entries) >= 19 {
 			size := int(l.entries[16]) | int(l.entries[17])<<8 // struct linux_dirent64: inode, offset, size, type, name
 			name := l.entries[19:size]
@@ -264,17 +265,10 @@ func (l *processList) next() int {
 		}
 		if errno != 0 || n == 0 {
 			closeFile(l.fd)
-			l.errno = errno
-			return l.end()
+			l.errno, l.done = errno, true
+			return 0
 		}
 		l.entries = l.p.dir[:n]
-	}
-	return 0
-}
-
-func (l *processList) end() int {
-	if l.errno == 0 {
-		l.errno = unix.ENOENT // any: the list is closed
 	}
 	return 0
 }
