@@ -220,9 +220,11 @@ func (v *View) askFailsafeMembers(now, since time.Time) (ask []Action, missing s
 	return ask, missing, again
 }
 
-// mayNotLead says whether a member is kept out of the race because it is not in /failsafe, for longer than anybody needs to wait for it.
+// mayNotLead says whether a member is kept out of the race because it is not in /failsafe, for longer than anybody needs to wait for it. A node
+// that is not in /failsafe either may lead no sooner than that one, and compares itself with it as with any other.
 func (v *View) mayNotLead(now time.Time, name string) bool {
 	all := v.Store.Cluster.Failsafe
 	_, ok := all[name]
-	return !ok && len(all) > 0 && !now.Before(v.Vacancy.Since.Add(v.w(now)))
+	_, we := all[v.Self.Name]
+	return we && !ok && len(all) > 0 && !now.Before(v.Vacancy.Since.Add(v.w(now)))
 }
