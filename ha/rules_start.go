@@ -116,6 +116,8 @@ func startTakeOver(now time.Time, v *View) Verdict {
 	switch {
 	case v.TookOver || v.holds():
 		return pass("it was asked for already")
+	case v.changed():
+		return pass("the store was wiped, restored or replaced: what it says of us may come from a backup")
 	case !v.ownOldKey():
 		return pass("no leader key of an earlier run of ours")
 	case !v.hasData() || v.systemID() == "" || v.systemID() != v.localSystemID():

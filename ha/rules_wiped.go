@@ -106,7 +106,7 @@ func wipedAcquire(now time.Time, v *View) Verdict {
 }
 
 // vacantStoreChanged keeps a candidate out of the race when it has noticed that the store was wiped, restored or replaced: an empty store
-// looks vacant to everybody at once, while the leader lives. It ends after W, or when the last leader answers that it is not writable. Who
+// looks vacant to everybody at once, while the leader lives. It ends after W, or when all members answer that they are not writable. Who
 // was that leader waits, like a leader, for the members that it knew. Everybody is given a moment to announce himself, as this node may
 // have been away for long.
 func vacantStoreChanged(now time.Time, v *View) Verdict {
@@ -129,14 +129,15 @@ func vacantStoreChanged(now time.Time, v *View) Verdict {
 	return v.lastLeaders(now, end)
 }
 
-// lastLeaders waits until each member that may have led in the old store answers that it is not writable.
+// lastLeaders waits until everybody whom the old store knew, or who has announced himself in this one, answers that he is not writable. The last
+// leader's word alone would do if it were known who that is: somebody who was away may not have heard of the last one.
 func (v *View) lastLeaders(now, end time.Time) Verdict {
 	next, silent := end, ""
-	for _, name := range v.Changed.Leaders {
+	for _, name := range v.everybody() {
 		m, p := v.lastKnown(name), v.Peers[name]
 		asked := !p.AskedAt.Before(v.Changed.Since)
 		switch {
-		case name == v.Self.Name, asked && p.Answer.Reachable && !p.Answer.Writable:
+		case asked && p.Answer.Reachable && !p.Answer.Writable:
 			continue
 		case m != nil && p.Asking == 0 && (!asked || now.Sub(p.At) >= time.Second):
 			return act(v.Changed.Why+": is "+name+" writable?", PollPeer{*m})
@@ -144,12 +145,25 @@ func (v *View) lastLeaders(now, end time.Time) Verdict {
 		next, silent = earliest(next, p.At.Add(time.Second)), name
 	}
 	if silent == "" && len(v.Changed.Leaders) > 0 {
-		return pass("whoever may have led before answers that it is not writable")
+		return pass("everybody whom the old store knew answers that he is not writable")
 	}
 	if silent == "" {
 		return wait(end, "%s: whoever led last may live", v.Changed.Why).until(end)
 	}
-	return wait(next, "%s: the last leader, %s, may live", v.Changed.Why, silent).until(end)
+	return wait(next, "%s: %s may be writable", v.Changed.Why, silent).until(end)
+}
+
+// everybody names the other members of the old store and of this one, and whoever may have led.
+func (v *View) everybody() []string {
+	names := slices.Clone(v.Changed.Leaders)
+	for _, list := range [][]dcs.Member{v.Changed.Known, v.Store.Cluster.Members} {
+		for i := range list {
+			names = append(names, list[i].Name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	return slices.DeleteFunc(names, func(name string) bool { return name == v.Self.Name })
 }
 
 // lastKnown is a member as the old store showed it, or as this one does; nil: nobody knows it.

@@ -36,6 +36,15 @@ func (w *World) nextFault() {
 	case Failsafe:
 		w.eng.after(w.failsafeFault(n), w.nextFault)
 		return
+	case Stale:
+		w.eng.after(w.staleFault(), w.nextFault)
+		return
+	case Cached:
+		w.eng.after(w.cachedFault(n), w.nextFault)
+		return
+	case Elections:
+		w.eng.after(w.electionFault(), w.nextFault)
+		return
 	case Terms:
 		w.eng.after(w.termsFault(n), w.nextFault)
 		return

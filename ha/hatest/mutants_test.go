@@ -40,7 +40,7 @@ var mutants = []mutant{
 
 // TestMutants looks for the first seed that catches each mutant, and shows that the unchanged code passes the same seeds.
 func TestMutants(t *testing.T) {
-	for _, m := range slices.Concat(mutants, fenceMutants, watchdogMutants, failsafeMutants) {
+	for _, m := range slices.Concat(mutants, fenceMutants, watchdogMutants, failsafeMutants, storeMutants) {
 		t.Run(m.name, func(t *testing.T) {
 			o := m.options(t)
 			tried, caught := uint64(0), uint64(0)

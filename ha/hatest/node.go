@@ -291,8 +291,9 @@ func (a *agent) quit(x ha.Quit) {
 // storeRequest sends one operation to the store: lost, late or served.
 func (w *World) storeRequest(a *agent, r ha.Request) {
 	fate, delay := w.storeFate(a.n)
-	there, back := delay, w.replyDelay(r)
+	there, back := delay+w.held(a, r), w.replyDelay(r)
 	w.eng.after(there, func() {
+		r := w.onNewGrounds(r)
 		once := func(r ha.Request) ha.Event {
 			if fate == memory.Served && (a.n.storeCut || w.storeDown) {
 				fate = memory.RequestLost

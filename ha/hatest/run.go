@@ -83,6 +83,9 @@ func Run(o Options) Result {
 	}
 	configs := []string{`{"ttl":30,"loop_wait":10,"retry_timeout":10}`, `{"ttl":20,"loop_wait":3,"retry_timeout":5}`,
 		`{"ttl":5,"loop_wait":1,"retry_timeout":2}`, `{"ttl":30,"loop_wait":10,"retry_timeout":10,"primary_start_timeout":0}`}
+	if o.Config == "" && (o.Profile == Stale || o.Profile == Elections || o.Profile == Cached) {
+		o.Config = configs[0]
+	}
 	if o.Config == "" && o.Profile == Touches {
 		o.Config = touchConfig[o.Seed%2 == 0]
 	}

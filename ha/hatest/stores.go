@@ -79,7 +79,7 @@ func (w *World) restore() {
 // mayFound says whether a node may found clusters. One whose data directory is empty believes an empty store: an operator takes the bootstrap
 // section away when the cluster is there (a numbered assumption of the guarantees).
 func (w *World) mayFound(*node) bool {
-	return w.opts.Profile != Wiped || w.eng.now.Before(epoch.Add(5*time.Second))
+	return (w.opts.Profile != Wiped && w.opts.Profile != Cached) || w.eng.now.Before(epoch.Add(5*time.Second))
 }
 
 // Terms is the profile in which a leader of the store that was deposed goes on answering one node's keepalives, and that node is cut off
@@ -153,12 +153,15 @@ func (w *World) prolongs(r ha.Request) bool {
 
 // StoreMutant is a defect of what stands between a node and its store.
 type StoreMutant struct {
-	AnyTerm  bool // a keepalive that was answered by another leader of the store than the comparison after it counts
-	OneWrite bool // one answered write proves that the session was prolonged, in a store that keeps sessions as ZooKeeper does
+	AnyTerm bool // a keepalive that was answered by another leader of the store than the comparison after it counts
+	// AnyGrounds lets an acquire compare with what the store holds when it arrives, instead of with what its decision rested on.
+	AnyGrounds bool
+	OneWrite   bool // one answered write proves that the session was prolonged, in a store that keeps sessions as ZooKeeper does
 }
 
 // storeKind is how the store of a run behaves.
 type storeKind struct {
+	holdBack bool // the next request for the leader key
 	backup   memory.Copy
 	backedUp bool
 	wiped    time.Time // last time

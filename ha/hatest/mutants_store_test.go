@@ -1,0 +1,59 @@
+package hatest
+
+import (
+	"time"
+
+	"testing"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/ha"
+)
+
+// storeMutants are defects of what a node believes of its store, and of the grounds on which it races.
+var storeMutants = []mutant{
+	{"keepalive and compare in two terms", func(*testing.T) Options { // safety 2.1
+		return Options{Profile: Terms, Mutant: Mutant{Store: StoreMutant{AnyTerm: true}}}
+	}},
+	{"one ZooKeeper write counts", func(*testing.T) Options { // 2.4
+		return Options{Profile: Touches, Mutant: Mutant{Store: StoreMutant{OneWrite: true}}}
+	}},
+	{"acquire on an old decision", func(t *testing.T) Options { // 3.6
+		return Options{Profile: Stale, Mutant: Mutant{Store: StoreMutant{AnyGrounds: true}},
+			Rules: replaced(t, map[ha.RuleID]check{"leader.late": passing})}
+	}},
+	{"empty store is a vacancy", func(t *testing.T) Options { // 2.7
+		return Options{Profile: Wiped, Rules: replaced(t, map[ha.RuleID]check{"vacant.store-changed": passing, "vacant.not-founded": passing})}
+	}},
+	{"wiped store ends the authority", func(*testing.T) Options { // 2.7
+		return Options{Profile: Wiped, Mutant: Mutant{View: nothingChanged}}
+	}},
+	{"cache believed for an acquire", func(*testing.T) Options { // 2.2
+		return Options{Profile: Cached, Mutant: Mutant{View: neverUrgent, Store: StoreMutant{AnyGrounds: true}}}
+	}},
+	{"name taken for proof", func(t *testing.T) Options { // 1.6
+		return Options{Profile: Wiped, Rules: replaced(t, map[ha.RuleID]check{"start.take-over": takenByName})}
+	}},
+	{"own position read before the peers'", func(t *testing.T) Options { // 3.2
+		return Options{Profile: Elections, Rules: replaced(t, map[ha.RuleID]check{"vacant.own-position": passing})}
+	}},
+}
+
+// nothingChanged forgets that another store answers.
+func nothingChanged(v *ha.View) { v.Changed = ha.StoreChange{} }
+
+// neverUrgent races on what was read last. (The comparison of the acquire has to be gone as well: it finds what has changed since.)
+func neverUrgent(v *ha.View) {
+	if v.Store.Known && v.Store.Cluster.Leader == nil && v.Lease.State == ha.LeaseNone && v.Store.Stale {
+		v.Store.Stale, v.Store.Urgent = false, false
+	}
+}
+
+// takenByName takes over a leader key that has our name.
+func takenByName(_ time.Time, v *ha.View) ha.Verdict {
+	l := v.Store.Cluster.Leader
+	if l == nil || l.Name != v.Self.Name || l.Meta.Session == "" || l.Meta.Session == v.Session.ID || v.Lease.State == ha.LeaseHeld ||
+		v.Session.ID == "" || v.Lanes[ha.LaneStore].ID != 0 || v.TookOver || v.Local.Obs.Control == nil {
+		return ha.Pass("mutant")
+	}
+	return ha.Act("mutant: it has our name", ha.AcquireKey{Request: dcs.Acquire{Takeover: l, Member: v.Store.Member}})
+}
