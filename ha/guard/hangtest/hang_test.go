@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(diskMark); dir != "" {
 		diskMain(dir)
 	}
+	if target := os.Getenv(refuseMark); target != "" {
+		refuseMain(target)
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -48,14 +52,7 @@ func victim(t *testing.T) (p postgres.Postmaster, ended <-chan struct{}) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.PID = cmd.Process.Pid
-	if _, err := fmt.Sscan(strings.Fields(string(raw))[21], &p.Start); err != nil {
-		t.Fatal(err)
-	}
+	p = identify(t, cmd.Process.Pid)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -66,6 +63,20 @@ func victim(t *testing.T) (p postgres.Postmaster, ended <-chan struct{}) {
 		<-done
 	})
 	return p, done
+}
+
+// identify returns what names a process.
+func identify(t *testing.T, pid int) postgres.Postmaster {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := postgres.Postmaster{PID: pid}
+	if _, err := fmt.Sscan(strings.Fields(string(raw))[21], &p.Start); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // Claim 5.8: the guard fires although the disk under its own program hangs and nothing of it but what is locked is left in memory.
