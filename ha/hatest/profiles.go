@@ -96,6 +96,9 @@ const Stuck Profile = "stuck"
 func (w *World) stuckFault(n *node) {
 	if l := w.writableNode(); l != nil {
 		l.badStops = w.rng.IntN(3)
+		if w.rng.IntN(3) == 0 { // nobody hears from it that it is still writable
+			w.cutAll(l, w.bounded(5*time.Second, 20*time.Second))
+		}
 	}
 	w.plannedFault(n)
 }
