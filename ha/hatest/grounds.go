@@ -91,8 +91,8 @@ func (w *World) cachedFault(n *node) time.Duration {
 	var look func()
 	look = func() {
 		if v := n.agent; v == nil || !w.faulty || v.machine.View().Vacancy.Since.IsZero() {
-			if away += 10 * time.Millisecond; away < 40*time.Second {
-				w.eng.after(10*time.Millisecond, look)
+			if away += time.Millisecond; away < 40*time.Second {
+				w.eng.after(time.Millisecond, look)
 			}
 			return
 		}
@@ -104,7 +104,7 @@ func (w *World) cachedFault(n *node) time.Duration {
 			}
 		})
 	}
-	w.eng.after(10*time.Millisecond, look)
+	w.eng.after(time.Millisecond, look)
 	w.restartAgent(old, w.bounded(70*time.Second, 90*time.Second))
 	return w.bounded(120*time.Second, 150*time.Second)
 }

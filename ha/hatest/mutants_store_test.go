@@ -27,9 +27,6 @@ var storeMutants = []mutant{
 	{"wiped store ends the authority", func(*testing.T) Options { // 2.7
 		return Options{Profile: Wiped, Mutant: Mutant{View: nothingChanged}}
 	}},
-	{"cache believed for an acquire", func(*testing.T) Options { // 2.2
-		return Options{Profile: Cached, Mutant: Mutant{View: neverUrgent, Store: StoreMutant{AnyGrounds: true}}}
-	}},
 	{"name taken for proof", func(t *testing.T) Options { // 1.6
 		return Options{Profile: Wiped, Rules: replaced(t, map[ha.RuleID]check{"start.take-over": takenByName})}
 	}},
@@ -40,13 +37,6 @@ var storeMutants = []mutant{
 
 // nothingChanged forgets that another store answers.
 func nothingChanged(v *ha.View) { v.Changed = ha.StoreChange{} }
-
-// neverUrgent races on what was read last. (The comparison of the acquire has to be gone as well: it finds what has changed since.)
-func neverUrgent(v *ha.View) {
-	if v.Store.Known && v.Store.Cluster.Leader == nil && v.Lease.State == ha.LeaseNone && v.Store.Stale {
-		v.Store.Stale, v.Store.Urgent = false, false
-	}
-}
 
 // takenByName takes over a leader key that has our name.
 func takenByName(_ time.Time, v *ha.View) ha.Verdict {
