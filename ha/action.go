@@ -117,7 +117,7 @@ type (
 	// ArmFence tells the guard until when the server may be writable.
 	ArmFence struct{ Order FenceOrder }
 	// DisarmFence tells it that the server is down or in recovery.
-	DisarmFence struct{}
+	DisarmFence struct{ Running *postgres.Postmaster }
 	// CheckWatchdog looks whether the watchdog could be armed.
 	CheckWatchdog struct{}
 	// ArmWatchdog starts the watchdog, or keeps it alive.

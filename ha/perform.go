@@ -107,7 +107,7 @@ func (n *Node) perform(ctx context.Context, r Request) Event {
 		state, err := n.cfg.Watchdog.Disarm(ctx)
 		return WatchdogDisarmed{ID: r.ID, State: state, Fault: faultOf(err)}
 	case DisarmFence:
-		return FenceDisarmed{ID: r.ID, Fault: faultOf(n.cfg.Fence.Disarm(ctx))}
+		return FenceDisarmed{ID: r.ID, Fault: faultOf(n.cfg.Fence.Disarm(ctx, a.Running))}
 	}
 	return n.store.Do(ctx, r)
 }

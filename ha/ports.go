@@ -91,8 +91,9 @@ type Fence interface {
 	// armed fence only ever grow; an order for a postmaster that another agent's fence guards takes that fence over. Once the fence has
 	// fired, every order for the same postmaster is refused.
 	Arm(ctx context.Context, o FenceOrder) error
-	// Disarm tells it that the server is proven down, or in recovery with no promotion asked of it (safety 5.5).
-	Disarm(ctx context.Context) error
+	// Disarm tells it that the server is down (running is nil), or was seen in recovery with no promotion asked of it (safety 5.5). It is
+	// refused while another server than running lives.
+	Disarm(ctx context.Context, running *postgres.Postmaster) error
 	// Lost tells that the fence is gone: it has died, does not answer, or has fired.
 	Lost() <-chan FenceLoss
 	// Describe says what the fence is, for status: "unfenced", "guard 4711", "guard 4711, not locked in memory".

@@ -97,7 +97,7 @@ func pulseFence(now time.Time, v *View) Verdict {
 	case !f.Failed.IsZero() && now.Before(f.Failed.Add(v.fencePause())):
 		return pass("the fence did not take the last order: " + f.Problem)
 	case f.Armed && v.harmless():
-		return act("the server cannot write: the fence is dismissed", DisarmFence{})
+		return act("the server cannot write: the fence is dismissed", DisarmFence{v.Local.Obs.Postmaster})
 	case !v.leads() || !v.mayWrite():
 		return pass("nothing to extend")
 	case v.guarded() && !v.free(LaneWatchdog):
@@ -248,11 +248,11 @@ func foldFenceArmed(now time.Time, v *View, e FenceArmed) {
 // foldFenceDisarmed records that the guard has let go.
 func foldFenceDisarmed(now time.Time, v *View, e FenceDisarmed) {
 	f := &v.Fence
-	f.Dismissed = false
-	if e.Fault != nil {
+	if e.Fault != nil { // it may still be carried out: until it is armed again, it guards nothing
 		f.Failed, f.Problem = now, e.Fault.Text
 		return
 	}
+	f.Dismissed = false
 	f.Armed, f.Until, f.Lost, f.Failed, f.Problem = false, time.Time{}, "", time.Time{}, ""
 }
 

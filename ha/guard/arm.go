@@ -161,21 +161,29 @@ func (g *Guard) awaitChange(ctx context.Context, p *process, r warden.Reply) err
 	return nil
 }
 
-// Disarm tells the guard that the server is proven down, or cannot be written. It waits, as long as ctx allows, while the guard ends what
-// a dead postmaster left. A guard that does not answer is killed.
-func (g *Guard) Disarm(ctx context.Context) error {
+// Disarm tells the guard that the server is down (running is nil), which the guard checks, or that it was seen in recovery. It waits, as long
+// as ctx allows, while the guard ends what a dead postmaster left. A guard that does not answer within half of that time is killed.
+func (g *Guard) Disarm(ctx context.Context, running *postgres.Postmaster) error {
 	if err := g.takeTurn(ctx); err != nil {
 		return err
 	}
 	defer func() { <-g.turn }()
+	r := warden.Request{Kind: warden.KindDisarm}
+	if running != nil {
+		r.PID, r.Start = running.PID, running.Start
+	}
 	for {
 		p := g.process()
 		if p == nil || !p.alive() {
 			g.target, g.announced = postgres.Postmaster{}, false
 			return nil
 		}
-		bounded, cancel := context.WithTimeout(ctx, answerPatience)
-		reply, err := p.ask(bounded, warden.Request{Kind: warden.KindDisarm})
+		patience := answerPatience
+		if until, ok := ctx.Deadline(); ok {
+			patience = min(patience, time.Until(until)/2)
+		}
+		bounded, cancel := context.WithTimeout(ctx, patience)
+		reply, err := p.ask(bounded, r)
 		cancel()
 		switch {
 		case err == nil && reply.Result == warden.ResultBusy:
@@ -184,7 +192,7 @@ func (g *Guard) Disarm(ctx context.Context) error {
 			}
 			continue
 		case err == nil && reply.Result != warden.ResultOK:
-			return g.refusal(reply.Result, p, warden.Request{})
+			return g.refusal(reply.Result, p, r)
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil && !errors.Is(err, errGone):

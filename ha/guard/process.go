@@ -183,11 +183,20 @@ func (p *process) ended() string {
 	return p.status
 }
 
-// kill ends the process and waits for its end, which SIGKILL makes certain.
+// kill ends the process and waits a moment for its end. One that hangs in the kernel (its program lies on a disk that hangs) goes later;
+// with SIGKILL pending it never acts again.
 func (p *process) kill() {
 	_ = p.child.Kill() // through its pidfd: never another process
-	<-p.gone
+	timer := time.NewTimer(killPatience)
+	defer timer.Stop()
+	select {
+	case <-p.gone:
+	case <-timer.C:
+	}
 }
+
+// killPatience bounds the wait for the end of a guard that was killed.
+const killPatience = 200 * time.Millisecond
 
 // letGo leaves the process to itself.
 func (p *process) letGo() {

@@ -255,3 +255,18 @@ func TestNobodyIsAttachedInTime(t *testing.T) {
 		t.Errorf("attached after the deadline: %+v", a)
 	}
 }
+
+// Claim 5.6: a guard that was dismissed leaves the server to its successor, also where its own time has come by then.
+func TestDismissedGuardNeverFires(t *testing.T) {
+	r, s := guard.StartRaw(t), startSignalLog(t)
+	first := armRequest(t, s.cmd.Process.Pid, 200*time.Millisecond, 300*time.Millisecond, 400*time.Millisecond)
+	r.Ask(first)
+	freeze(t, r.PID())
+	r.Send(warden.Request{Kind: warden.KindDismiss, PID: first.PID, Start: first.Start})
+	until(t, first.Kill)
+	thaw(t, r.PID())
+	<-r.Gone()
+	if len(s.more) != 0 {
+		t.Errorf("%d signals after the dismissal", len(s.more))
+	}
+}

@@ -206,7 +206,7 @@ func restart(t *testing.T, g *guard.Guard, c *pgtest.Cluster) {
 	if state := s.wait(t); state.ExitCode() != 0 {
 		t.Errorf("the server ended: %v", state)
 	}
-	if err := g.Disarm(t.Context()); err != nil {
+	if err := g.Disarm(t.Context(), nil); err != nil {
 		t.Errorf("Disarm: %v", err)
 	}
 }
@@ -500,7 +500,10 @@ func TestDisarmedGuardKeepsStill(t *testing.T) {
 	p := identify(t, s.cmd.Process.Pid)
 	o := order(clock, p, 200*time.Millisecond, 300*time.Millisecond, 400*time.Millisecond)
 	arm(t, g, o)
-	if err := g.Disarm(t.Context()); err != nil {
+	if err := g.Disarm(t.Context(), nil); err == nil {
+		t.Error("it lets go of a server that is called down and lives")
+	}
+	if err := g.Disarm(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	until(t, clock.Boottime(o.Kill))

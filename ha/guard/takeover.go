@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tanist-ha/tanist/ha/guard/internal/warden"
+	"github.com/tanist-ha/tanist/postgres"
 )
 
 // askPatience is how long a guard of another agent may take to answer. One that does not is dead or frozen: its postmaster counts as
@@ -216,5 +217,9 @@ func (f *foreignGuard) end(log *slog.Logger) {
 		_ = unix.PidfdSendSignal(f.pidfd, unix.SIGKILL, nil, 0)
 	} else if isGuard(f.pid) {
 		_ = unix.Kill(f.pid, unix.SIGKILL)
+	}
+	// It may have been killed in the middle of its ladder, between stopping the postmaster and ending it.
+	if runs(postgres.Postmaster{PID: f.order.PID, Start: f.order.Start}) {
+		_ = unix.Kill(f.order.PID, unix.SIGCONT)
 	}
 }

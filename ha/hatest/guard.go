@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/ha"
+	"github.com/tanist-ha/tanist/postgres"
 )
 
 // guard is one guard process of a host: it ends its postmaster at a set time, whatever becomes of the agent that has started it. While it is
@@ -92,9 +93,12 @@ func (g *guard) arm(pid int, o ha.FenceOrder) (refusal string) {
 	return ""
 }
 
-// disarm lets go of the server, or of what a dead one has left.
-func (g *guard) disarm() {
+// disarm lets go of the server, or of what a dead one has left; false: it is called down, and lives.
+func (g *guard) disarm(running *postgres.Postmaster) bool {
 	s := g.n.server
+	if g.lives() && (running == nil || running.PID != g.target) {
+		return false
+	}
 	if g.lives() && s.writable() {
 		g.n.w.violate("the fence of %s is dismissed while its server takes writes", g.n.name)
 	}
@@ -102,6 +106,7 @@ func (g *guard) disarm() {
 		s.sweep()
 	}
 	g.armed, g.target, g.newest = false, 0, time.Time{}
+	return true
 }
 
 // attach makes the postmaster that is being started the target; false: this guard is not armed for that, or its time has come while nothing
@@ -357,23 +362,28 @@ func (f *fence) dismissOthers(g *guard, pid int) {
 func (f *fence) disarm(r ha.Request) {
 	w, g := f.a.n.w, f.guard
 	answered := false
-	answer := func() {
-		if !answered {
-			answered = true
-			f.a.deliver(ha.FenceDisarmed{ID: r.ID})
+	answer := func(done bool) {
+		if answered {
+			return
 		}
+		answered = true
+		e := ha.FenceDisarmed{ID: r.ID}
+		if !done {
+			e.Fault = &ha.Fault{Kind: ha.FaultOther, Text: "the server lives"}
+		}
+		f.a.deliver(e)
 	}
 	w.eng.after(time.Millisecond, func() {
 		if g == nil || g.dead || w.opts.NoFence {
-			answer()
+			answer(true)
 			return
 		}
-		g.send(func() { g.disarm(); answer() })
+		g.send(func() { answer(g.disarm(r.Action.(ha.DisarmFence).Running)) })
 	})
 	f.a.at(r.Deadline, func() {
 		if !answered && g != nil {
 			g.dead = true // it is killed: there is nothing to guard, and whoever touches the server next sweeps
-			answer()
+			answer(true)
 		}
 	})
 }

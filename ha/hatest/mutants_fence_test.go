@@ -95,7 +95,7 @@ func disarmedAtStop(now time.Time, v *ha.View) ha.Verdict {
 		if !v.Fence.Armed || v.Lanes[ha.LaneFence].ID != 0 {
 			return ha.Pass("mutant: dismissed")
 		}
-		return ha.Act("mutant: it is being stopped", ha.DisarmFence{})
+		return ha.Act("mutant: it is being stopped", ha.DisarmFence{Running: v.Local.Obs.Postmaster})
 	}
 	return standard("pulse.fence", now, v)
 }
@@ -107,7 +107,7 @@ func disarmedPending(now time.Time, v *ha.View) ha.Verdict {
 	if !v.Fence.Armed || v.Lanes[ha.LaneFence].ID != 0 {
 		return ha.Pass("mutant: dismissed")
 	}
-	return ha.Act("mutant: it is in recovery", ha.DisarmFence{})
+	return ha.Act("mutant: it is in recovery", ha.DisarmFence{Running: v.Local.Obs.Postmaster})
 }
 
 // noTTLPublished forgets what sessions earlier runs had.

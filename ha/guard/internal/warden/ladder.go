@@ -135,6 +135,9 @@ func (p *proc) sweep(t *target, stuck *[8]int32) (left int) {
 		}
 		p.killOrphan(t, pid, s)
 	}
+	if all.errno != 0 {
+		left++ // /proc cannot be read: nobody knows
+	}
 	if !p.alive(t) {
 		return left
 	}

@@ -94,7 +94,7 @@ func (l *looker) look(pid int, o *otherSet) bool {
 	kids := l.proc.children(pid)
 	for _, kid := range kids {
 		title, errno := l.proc.read(int(kid), "cmdline")
-		if errno != 0 {
+		if errno == unix.ENOENT || errno == unix.ESRCH {
 			continue
 		}
 		switch duty(title) {

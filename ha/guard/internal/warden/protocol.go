@@ -67,7 +67,7 @@ const (
 type Request struct {
 	Kind             Kind
 	Seq              uint64
-	PID              int    // of the postmaster; 0 in KindArm: the one that is about to be started
+	PID              int    // of the postmaster; 0 in KindArm: the one that is about to be started; 0 in KindDisarm: none runs
 	Start            uint64 // its start time, in clock ticks since boot
 	Fast, Quit, Kill time.Duration
 	SharedMemory     SharedMemory

@@ -96,7 +96,7 @@ func (w *warden) drain() {
 			w.send(w.channel)
 		}
 	}
-	for w.listener >= 0 && w.accept() {
+	for n := 0; n < acceptMax && w.listener >= 0 && w.accept(); n++ {
 	}
 	for i := range w.callers {
 		w.serve(i)

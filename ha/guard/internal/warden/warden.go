@@ -48,6 +48,9 @@ type warden struct {
 // callersMax bounds the agents that may ask at once over the listener; the oldest gives way.
 const callersMax = 4
 
+// acceptMax bounds the callers that are let in at once: anybody on the machine may knock.
+const acceptMax = 64
+
 const (
 	never = time.Duration(math.MaxInt64)
 	// blindLook is how often a postmaster is looked at that no pidfd can be had for.
@@ -63,7 +66,9 @@ func (w *warden) run() {
 		// Everything that waits to be read is read before the time is looked at: a guard that slept finds a due timer and a newer
 		// deadline together, and must not kill a healthy server.
 		w.drain()
-		w.act(now())
+		if !w.ended { // one that was dismissed leaves the server to its successor, also at the last moment
+			w.act(now())
+		}
 	}
 }
 
@@ -221,7 +226,7 @@ func (w *warden) handle(fromAgent bool) {
 	case r.Kind == KindAttach:
 		result = w.attach(r)
 	case r.Kind == KindDisarm:
-		result = w.disarm()
+		result = w.disarm(r)
 	default:
 		result = ResultUnknown
 	}
@@ -303,12 +308,17 @@ func (w *warden) attach(r *Request) Result {
 	return result
 }
 
-func (w *warden) disarm() Result {
+// disarm lets go. The agent says which postmaster it has seen in recovery; without one it has seen the server down, and is told if that is
+// not so.
+func (w *warden) disarm(r *Request) Result {
 	if w.state == StateArmed && !w.proc.alive(&w.target) {
 		w.bury(now())
 	}
-	if w.state == StateSweeping {
+	switch {
+	case w.state == StateSweeping:
 		return ResultBusy
+	case w.state == StateArmed && (r.PID != w.target.pid || r.Start != w.target.start):
+		return ResultAlive
 	}
 	w.idle()
 	return ResultOK
