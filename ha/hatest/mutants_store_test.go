@@ -1,11 +1,8 @@
 package hatest
 
 import (
-	"time"
-
 	"testing"
 
-	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/ha"
 )
 
@@ -27,9 +24,6 @@ var storeMutants = []mutant{
 	{"wiped store ends the authority", func(*testing.T) Options { // 2.7
 		return Options{Profile: Wiped, Mutant: Mutant{View: nothingChanged}}
 	}},
-	{"name taken for proof", func(t *testing.T) Options { // 1.6
-		return Options{Profile: Wiped, Rules: replaced(t, map[ha.RuleID]check{"start.take-over": takenByName})}
-	}},
 	{"own position read before the peers'", func(t *testing.T) Options { // 3.2
 		return Options{Profile: Elections, Rules: replaced(t, map[ha.RuleID]check{"vacant.own-position": passing})}
 	}},
@@ -37,13 +31,3 @@ var storeMutants = []mutant{
 
 // nothingChanged forgets that another store answers.
 func nothingChanged(v *ha.View) { v.Changed = ha.StoreChange{} }
-
-// takenByName takes over a leader key that has our name.
-func takenByName(_ time.Time, v *ha.View) ha.Verdict {
-	l := v.Store.Cluster.Leader
-	if l == nil || l.Name != v.Self.Name || l.Meta.Session == "" || l.Meta.Session == v.Session.ID || v.Lease.State == ha.LeaseHeld ||
-		v.Session.ID == "" || v.Lanes[ha.LaneStore].ID != 0 || v.TookOver || v.Local.Obs.Control == nil {
-		return ha.Pass("mutant")
-	}
-	return ha.Act("mutant: it has our name", ha.AcquireKey{Request: dcs.Acquire{Takeover: l, Member: v.Store.Member}})
-}
