@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tanist-ha/tanist/ha"
@@ -37,6 +38,7 @@ func TestWallClockIsSet(t *testing.T) {
 		if !s.Leads(n.Now()) || s.Demotions != 0 {
 			t.Error("something was decided by the wall clock")
 		}
+		synctest.Wait() // the line may come a moment after the status
 		n.log.mu.Lock()
 		lines := strings.Join(n.log.lines, "\n")
 		n.log.mu.Unlock()

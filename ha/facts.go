@@ -55,7 +55,7 @@ func (v *View) mayWrite() bool {
 // only a stop ends it.
 func (v *View) promotionPending() bool {
 	p := v.Local.Obs.Postmaster
-	return p != nil && *p == v.Local.PromotionAsked
+	return p != nil && (*p == v.Local.PromotionAsked || v.Local.Obs.PromotionAsked)
 }
 
 // closed says whether ordinary clients are kept out: the cluster was made, and not opened yet.

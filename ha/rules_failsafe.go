@@ -26,7 +26,7 @@ func isPromised(_ time.Time, v *View) (bool, string) {
 // the present authority leaves to the rules. An answer of the store is never overruled: a no demotes at once.
 func pulseFailsafe(now time.Time, v *View) Verdict {
 	members := v.inFailsafe()
-	_, listed := members[v.Self.Name]
+	_, listed := v.Failsafe.Members[v.Self.Name] // for certain: over a store without /failsafe, a restart would forget every promise
 	switch {
 	case !v.Settings.Failsafe:
 		return pass("failsafe_mode is off")

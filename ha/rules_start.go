@@ -103,6 +103,9 @@ func startDataUnusable(now time.Time, v *View) Verdict {
 	if o.DataDir != postgres.DataDirForeign && o.DataDir != postgres.DataDirUnreadable {
 		return pass("the data directory can be used")
 	}
+	if v.Self.Fenced && v.Fence.Armed { // it knows whether the server is down, where we see nothing
+		return rest("the data directory cannot be used, and the fence is not dismissed yet: %s", o.Problem)
+	}
 	if v.Lease.State == LeaseHeld && v.free(LaneStore) && !v.running() {
 		return act("the data directory cannot be used: the leader key is given up", v.release(dcs.StateStopped))
 	}

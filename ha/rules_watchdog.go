@@ -122,9 +122,9 @@ func (v *View) watchdogNeeded(now time.Time) string {
 	switch t := v.Task; {
 	case v.mayWrite():
 		return "the server may write"
-	case t != nil && t.Task.Kind == postgres.TaskStop:
+	case t != nil && t.Task.Kind == postgres.TaskStop && (v.Local.WasPrimary || v.promotionPending() || !v.Local.Obs.Standby):
 		return "the server is being stopped"
-	case !v.running() && !v.Local.Crashed.IsZero() && !v.sweptByFence():
+	case !v.running() && !v.Local.Crashed.IsZero() && !v.sweptByFence() && !v.sweptByTask():
 		return "the server has crashed: something of it may be left"
 	case v.leads() && v.Shutdown.IsZero() && now.Before(v.budget().Rule):
 		return "we lead"
@@ -139,6 +139,12 @@ func (v *View) watchdogNeeded(now time.Time) string {
 func (v *View) sweptByFence() bool {
 	f := &v.Fence
 	return v.Self.Fenced && f.Lost == "" && (!f.Armed || (f.Order.Postmaster == nil && f.Order.At.After(v.Local.Crashed)))
+}
+
+// sweptByTask says whether work on the data directory has succeeded since the crash: it begins with a sweep.
+func (v *View) sweptByTask() bool {
+	l := v.LastTask
+	return l != nil && l.Fault == nil && l.At.After(v.Local.Crashed) && (l.Task.Kind == postgres.TaskRecover || l.Task.Kind == postgres.TaskRewind)
 }
 
 // watchdogTimes are what the device may count, from the ttl of our session.

@@ -11,6 +11,7 @@ type Observation struct {
 	Control        *Control    `json:",omitempty"` // pg_control; nil: no data directory, or unreadable
 	Standby        bool        // standby.signal exists: the next start will not accept writes by itself
 	Postmaster     *Postmaster `json:",omitempty"` // nil: no postmaster runs on this data directory
+	PromotionAsked bool        `json:",omitempty"` // this postmaster was told to promote, by this run of the agent or by an earlier one
 	SQL            *SQLFacts   `json:",omitempty"` // nil: the server did not answer in time
 	SQLError       string      `json:",omitempty"` // why SQL is nil although a postmaster runs
 	Accepting      Accepting

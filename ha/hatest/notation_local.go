@@ -11,7 +11,7 @@ var ourPostmaster = postgres.Postmaster{PID: 100, Start: 100}
 
 // readLocal: unknown | empty | unfinished TASK | foreign TEXT | unreadable TEXT | down | starting | standby | primary, then
 // [tl N] [control STATE] [control-tl N] [signal] [sysid ID] [runs] [silent] [lsn LSN] [history N@LSN ...] and [seen TIME] [stale] [closed]
-// [streaming] [not-streaming TIME] [crashed TIME] [was-primary] [cloned] [start-failed N TIME] [stray-history] [promotion-asked]. A STATE has hyphens.
+// [streaming] [not-streaming TIME] [crashed TIME] [was-primary] [cloned] [start-failed N TIME] [stray-history] [promotion-asked] [asked]. A STATE has hyphens.
 func readLocal(s *situation, w *words) {
 	l := &s.v.Local
 	kind := w.next()
@@ -43,6 +43,8 @@ func readLocal(s *situation, w *words) {
 			l.StartFailures, l.StartFailed, l.StartProblem = w.number(), w.time(), "could not start"
 		case "stray-history":
 			l.StartProblem = "FATAL:  requested timeline 6 is not a child of this server's history"
+		case "asked": // by an earlier run of the agent
+			l.Obs.PromotionAsked = true
 		case "promotion-asked":
 			l.PromotionAsked = ourPostmaster
 		default:

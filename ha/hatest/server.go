@@ -33,8 +33,9 @@ const recordSize = 100
 // server is the model of PostgreSQL: a data directory, and a postmaster if pid is not 0. Package internal/modeltest holds it to the
 // real one.
 type server struct {
-	n *node
-	w *World
+	n     *node
+	w     *World
+	asked int // pid of the postmaster that was told to promote last: a file says so
 
 	// What a restart finds.
 	dir         postgres.DataDir
@@ -143,7 +144,7 @@ func (s *server) observe() postgres.Observation {
 	if s.pid == 0 {
 		return o
 	}
-	o.Postmaster = &postgres.Postmaster{PID: s.pid, Start: uint64(s.pid)}
+	o.Postmaster, o.PromotionAsked = &postgres.Postmaster{PID: s.pid, Start: uint64(s.pid)}, s.asked == s.pid
 	if !s.ready || s.stopping {
 		o.Accepting, o.SQLError = postgres.AcceptingStarting, "the database system is starting up or shutting down"
 		return o

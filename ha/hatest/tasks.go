@@ -262,6 +262,7 @@ func (j *job) promote() {
 		return
 	}
 	j.after(time.Millisecond, 10*time.Millisecond, func() {
+		s.asked = pid
 		j.phase(postgres.Phase{Name: postgres.PhaseSignalled})
 		n.later(n.w.bounded(10*time.Millisecond, 200*time.Millisecond)+n.slow+n.latePromote, func() {
 			switch {

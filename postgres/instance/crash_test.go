@@ -39,7 +39,7 @@ func TestCrashWithOrphans(t *testing.T) {
 	if exit.Postmaster != r.id || exit.Status != "signal: killed" {
 		t.Errorf("exit %+v", exit)
 	}
-	if len(n.orphans()) == 0 {
+	if left, err := n.orphans(); err != nil || len(left) == 0 {
 		t.Fatal("the crash left no orphans: this test proves nothing")
 	}
 	if o := n.look(); o.Postmaster != nil || o.SQL != nil || o.Control.State != postgres.ControlInProduction {
@@ -63,7 +63,7 @@ func TestKillEndsEverything(t *testing.T) {
 	if err := n.Kill("test"); err != nil {
 		t.Fatal(err)
 	}
-	if left := n.orphans(); len(left) != 0 {
+	if left, err := n.orphans(); err != nil || len(left) != 0 {
 		t.Errorf("left: %s", describe(left))
 	}
 	n.awaitExit()

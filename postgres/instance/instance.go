@@ -28,11 +28,12 @@ type Instance struct {
 	goroutines sync.WaitGroup
 	exits      chan postgres.Exit
 
-	adoptMu sync.Mutex
-	current atomic.Pointer[run] // the postmaster that was last seen; Kill reads it without a lock
-	realDir atomic.Pointer[string]
-	closed  atomic.Bool   // the server that runs keeps ordinary clients out
-	kills   atomic.Uint64 // how often Kill was called: a start that was under way must not succeed after one
+	adoptMu  sync.Mutex
+	current  atomic.Pointer[run] // the postmaster that was last seen; Kill reads it without a lock
+	realDir  atomic.Pointer[string]
+	closed   atomic.Bool   // the server that runs keeps ordinary clients out
+	stopping atomic.Int64  // pid of the postmaster that was told to stop last
+	kills    atomic.Uint64 // how often Kill was called: a start that was under way must not succeed after one
 
 	task sync.Mutex // held while a task runs
 

@@ -13,7 +13,7 @@ const killPatience = 2 * time.Second
 
 // Kill ends the server now, without SQL, locks or waiting for a running task: the postmaster is stopped first, so that it
 // neither starts nor reaps children while they are killed; then it is killed, and what is left is swept. A start that is
-// under way ends, too.
+// under way ends, too. A server that was told to stop and only writes its last checkpoint answers nobody, and is left to it.
 func (i *Instance) Kill(cause string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 	defer cancel()
@@ -32,6 +32,10 @@ func (i *Instance) Kill(cause string) error {
 		i.log.Warn("killing the server", "pid", h.pid, "cause", cause)
 		killTree(ctx, h)
 		return i.awaitDeath(ctx, h, f)
+	}
+	if int(i.stopping.Load()) == r.id.PID && i.harmless(ctx, r) {
+		i.log.Info("the server only finishes its shutdown: it is not killed", "pid", r.id.PID, "cause", cause)
+		return nil
 	}
 	i.log.Warn("killing the server", "pid", r.id.PID, "cause", cause)
 	killTree(ctx, r.handle)

@@ -130,7 +130,7 @@ func TestGuardedStartFails(t *testing.T) {
 			if exists(n.pidFilePath()) {
 				t.Error("a server was started")
 			}
-			if left := n.orphans(); len(left) > 0 {
+			if left, _ := n.orphans(); len(left) > 0 {
 				t.Errorf("left: %s", describe(left))
 			}
 			if o := n.look(); o.Postmaster != nil {

@@ -54,6 +54,7 @@ type diskFacts struct {
 	status  string // of postmaster.pid
 
 	unfinished postgres.TaskKind
+	asked      postgres.Postmaster // told to promote
 }
 
 // Observe looks once, within the context's deadline. It never fails: what could not be seen is absent.
@@ -70,6 +71,7 @@ func (i *Instance) Observe(ctx context.Context) postgres.Observation {
 		return o
 	}
 	o.Postmaster = &postgres.Postmaster{PID: r.id.PID, Start: r.id.Start}
+	o.PromotionAsked = d.asked == r.id
 	facts, err := i.lookBySQL(ctx, r)
 	switch {
 	case err == nil:
@@ -146,6 +148,7 @@ func (i *Instance) readDisk(ctx context.Context) diskFacts {
 		d.control = control
 		d.history, _ = i.readHistory(control.Timeline) // absent: then empty
 	}
+	d.asked = i.promotionAsked()
 	d.standby = exists(filepath.Join(i.cfg.DataDir, "standby.signal"))
 	if f, err := i.readPidFile(); err == nil && f != nil {
 		d.status = f.status

@@ -64,10 +64,32 @@ func (h *processHandle) signal(sig unix.Signal) error {
 	return unix.Kill(h.pid, sig)
 }
 
-// alive says whether the process runs; a zombie does not.
+// alive says whether the process runs; a zombie does not. What cannot be seen (no file descriptor is left) is no proof of its end.
 func (h *processHandle) alive() bool {
+	if ended, known := h.hasEnded(); known {
+		return !ended
+	}
 	p, err := readProcess(h.pid)
-	return err == nil && p.start == h.start && !p.zombie()
+	if err != nil {
+		return !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH)
+	}
+	return p.start == h.start && !p.zombie()
+}
+
+// hasEnded asks the pidfd, which takes no new file descriptor; it is unknown where there is none, or where it is closed.
+func (h *processHandle) hasEnded() (ended, known bool) {
+	if h.fd == nil {
+		return false, false
+	}
+	conn, err := h.fd.SyscallConn()
+	if err != nil {
+		return false, false
+	}
+	err = conn.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		ended, known = n > 0, err == nil
+	})
+	return ended, known && err == nil
 }
 
 // wait returns nil when the process has ended, or the context's error when that ends first.

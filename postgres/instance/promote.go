@@ -51,6 +51,10 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 	if err := os.WriteFile(filepath.Join(i.cfg.DataDir, "promote"), nil, i.fileMode()); err != nil {
 		return fmt.Errorf("ask for the promotion: %w", err)
 	}
+	// The agent may die now, and a busy startup process obeys minutes later: the next agent has to know.
+	if err := os.WriteFile(i.askedPath(), fmt.Appendf(nil, "%d %d\n", r.id.PID, r.id.Start), i.fileMode()); err != nil {
+		return errors.Join(fmt.Errorf("note that the promotion is asked for: %w", err), i.remove("promote"))
+	}
 	ctx = context.WithoutCancel(ctx)
 	if err := signalPostmaster(r, unix.SIGUSR1); err != nil {
 		return errors.Join(fmt.Errorf("signal the postmaster: %w", err), i.remove("promote"))
@@ -67,6 +71,17 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 	s, _ := i.currentSettings()
 	on, _ := postgres.ParseBool(s.Parameters["archive_mode"])
 	return i.confirmTimeline(t.Timeline, on || s.Parameters["archive_mode"] == "always")
+}
+
+// askedPath names the file that holds the postmaster which was told to promote. It says nothing of any other one, so it need not be removed.
+func (i *Instance) askedPath() string { return filepath.Join(i.cfg.DataDir, "tanist.promotion") }
+
+// promotionAsked says which postmaster was told to promote last.
+func (i *Instance) promotionAsked() (p postgres.Postmaster) {
+	if raw, err := os.ReadFile(i.askedPath()); err == nil {
+		_, _ = fmt.Sscanf(string(raw), "%d %d", &p.PID, &p.Start) // half of it matches nobody
+	}
+	return p
 }
 
 // firstNudge is how long a promotion may take before the startup process is woken again; an ordinary one takes 30 to 100 ms.

@@ -103,6 +103,7 @@ func (i *Instance) descend(ctx context.Context, r *run, l ladder, phase func(pos
 	} else {
 		control = nil
 	}
+	i.stopping.Store(int64(r.id.PID))
 	told := false
 	look := pace{next: 2 * time.Millisecond, limit: 20 * time.Millisecond}
 	for look.wait(ctx, r.ended) {
@@ -154,7 +155,10 @@ func (i *Instance) tellShutDown(ctx context.Context, control *os.File, phase fun
 // harmlessTitles are the children that a server keeps while it finishes a shutdown; none of them answers clients.
 var harmlessTitles = []string{"checkpointer", "logger", "archiver", "walsender", "walsummarizer", "io worker"}
 
-// harmless says whether two looks, 50 ms apart, find no child that could answer a client.
+// finishers are those of them that live as long as the shutdown takes: a server without children is not one that finishes.
+var finishers = []string{"checkpointer", "archiver", "walsender"}
+
+// harmless says whether two looks, 50 ms apart, find no child that could answer a client, and one that finishes the shutdown.
 func (i *Instance) harmless(ctx context.Context, r *run) bool {
 	for n := range 2 {
 		if n > 0 {
@@ -163,6 +167,7 @@ func (i *Instance) harmless(ctx context.Context, r *run) bool {
 				return true
 			}
 		}
+		finishing := false
 		for _, pid := range children(r.id.PID) {
 			title := strings.Join(arguments(pid), " ")
 			if p, err := readProcess(pid); err != nil || p.zombie() {
@@ -171,6 +176,10 @@ func (i *Instance) harmless(ctx context.Context, r *run) bool {
 			if !slices.ContainsFunc(harmlessTitles, func(t string) bool { return isChildOf(title, t, i.cfg.Scope) }) {
 				return false
 			}
+			finishing = finishing || slices.ContainsFunc(finishers, func(t string) bool { return isChildOf(title, t, i.cfg.Scope) })
+		}
+		if !finishing {
+			return false
 		}
 	}
 	return true

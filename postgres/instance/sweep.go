@@ -20,7 +20,13 @@ func (i *Instance) sweep(ctx context.Context, last *pidFile) error {
 	}
 	look := pace{next: time.Millisecond, limit: 50 * time.Millisecond}
 	for {
-		left := i.orphans()
+		left, err := i.orphans()
+		if err != nil && !look.wait(ctx, nil) {
+			return fmt.Errorf("sweep: look for processes of the last postmaster: %w", err)
+		}
+		if err != nil {
+			continue // nobody knows
+		}
 		for _, pid := range left {
 			if args := arguments(pid); slices.Contains(args, "--single") && !slices.Contains(args, singleMark) {
 				return fmt.Errorf("somebody works on the data directory in single-user mode, as process %d (hint: end it)", pid)
@@ -43,15 +49,15 @@ func (i *Instance) sweep(ctx context.Context, last *pidFile) error {
 
 // orphans lists the PostgreSQL server processes whose working directory is our data directory, and those that a dead agent
 // had let go to become one.
-func (i *Instance) orphans() []int {
+func (i *Instance) orphans() ([]int, error) {
 	pids, err := processes()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	dir, name := i.realDataDir(), i.programName(progPostgres)
 	return slices.DeleteFunc(pids, func(pid int) bool {
 		return workingDir(pid) != dir || filepath.Base(executable(pid)) != name && !i.held(pid)
-	})
+	}), nil
 }
 
 // killOrphan kills pid if it still is one of ours once it is held by a handle.
