@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"syscall"
@@ -161,7 +160,7 @@ func (s *siege) backend(conn *pgconn.PgConn) int {
 	defer cancel()
 	results, err := conn.Exec(ctx, "select pg_backend_pid()").ReadAll()
 	s.must(err)
-	pid, err := strconv.Atoi(fmt.Sprintf("%s", results[0].Rows[0][0]))
+	pid, err := strconv.Atoi(string(results[0].Rows[0][0]))
 	s.must(err)
 	return pid
 }

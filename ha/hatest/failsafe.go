@@ -64,6 +64,9 @@ func (w *World) failsafeArrives(a *agent, name string, ask ha.FailsafeAsk, said 
 	if w.opts.Profile == Failsafe && w.failsafe.stays == nil && w.rng.IntN(8) == 0 {
 		back = w.bounded(0, 2*time.Second)
 	}
+	if w.opts.SlowAnswers {
+		back = w.bounded(time.Second, 1900*time.Millisecond)
+	}
 	to := w.node(name)
 	if to == nil || to.agent == nil {
 		w.eng.after(back, func() { said(ha.FailsafeAnswer{Problem: "connection refused"}) })

@@ -19,7 +19,7 @@ var failsafeMutants = []mutant{
 		return Options{Profile: Failsafe, Rules: replaced(t, map[ha.RuleID]check{"vacant.promised": passing})}
 	}},
 	{"failsafe authority dated from the last reply", func(*testing.T) Options {
-		return Options{Profile: Failsafe, Mutant: Mutant{Event: failsafeFromReply}}
+		return Options{Profile: Failsafe, SlowAnswers: true, Mutant: Mutant{Event: failsafeFromReply}}
 	}},
 	{"failsafe believed after a no", func(*testing.T) Options {
 		return Options{Profile: Failsafe, Mutant: Mutant{Believe: noIsUnknown}}

@@ -48,6 +48,7 @@ type Options struct {
 	Rules            *ha.Rulebook // default: the standard rules
 	Mutant           Mutant
 	NoFence          bool // guards do nothing
+	SlowAnswers      bool // members answer a leader's question of failsafe mode after one to two seconds
 	Strict           bool // an agent that ends by itself is a violation
 	// Record, if set, is given the flight record of every agent; run tells the runs of agents apart.
 	Record func(run string, e ha.RecordEntry)
