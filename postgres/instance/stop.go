@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -152,13 +151,8 @@ func (i *Instance) tellShutDown(ctx context.Context, control *os.File, phase fun
 	return true
 }
 
-// harmlessTitles are the children that a server keeps while it finishes a shutdown; none of them answers clients.
-var harmlessTitles = []string{"checkpointer", "logger", "archiver", "walsender", "walsummarizer", "io worker"}
-
-// finishers are those of them that live as long as the shutdown takes: a server without children is not one that finishes.
-var finishers = []string{"checkpointer", "archiver", "walsender"}
-
-// harmless says whether two looks, 50 ms apart, find no child that could answer a client, and one that finishes the shutdown.
+// harmless says whether two looks, 50 ms apart, find no child that could answer a client, and one that finishes the shutdown: a server
+// without children is not one that finishes.
 func (i *Instance) harmless(ctx context.Context, r *run) bool {
 	for n := range 2 {
 		if n > 0 {
@@ -173,10 +167,11 @@ func (i *Instance) harmless(ctx context.Context, r *run) bool {
 			if p, err := readProcess(pid); err != nil || p.zombie() {
 				continue
 			}
-			if !slices.ContainsFunc(harmlessTitles, func(t string) bool { return isChildOf(title, t, i.cfg.Scope) }) {
+			quiet, finishes := dutyAtStop(title, i.cfg.Scope)
+			if !quiet {
 				return false
 			}
-			finishing = finishing || slices.ContainsFunc(finishers, func(t string) bool { return isChildOf(title, t, i.cfg.Scope) })
+			finishing = finishing || finishes
 		}
 		if !finishing {
 			return false
@@ -185,15 +180,32 @@ func (i *Instance) harmless(ctx context.Context, r *run) bool {
 	return true
 }
 
-// isChildOf says whether the title of a server process is of that kind: "postgres: KIND …", or with a cluster name
-// "postgres: SCOPE: KIND …".
-func isChildOf(title, kind, scope string) bool {
-	rest, ok := strings.CutPrefix(title, "postgres: ")
+// dutyAtStop tells by the title of a server process ("postgres: KIND …", with a cluster name "postgres: SCOPE: KIND …") whether it answers no
+// client, and whether it is one of those that live as long as a shutdown takes. The title of a backend begins with the name of a role, which
+// may be any word, and ends with what it works on.
+func dutyAtStop(title, scope string) (quiet, finishes bool) {
+	text, ok := strings.CutPrefix(strings.TrimRight(title, " "), "postgres: ")
 	if !ok {
-		return false
+		return false, false
 	}
-	rest = strings.TrimPrefix(rest, scope+": ")
-	return rest == kind || strings.HasPrefix(rest, kind+" ")
+	text = strings.TrimPrefix(text, scope+": ")
+	kind, doing, _ := strings.Cut(text, " ")
+	switch kind {
+	case "checkpointer":
+		quiet = doing == "" || doing == "performing shutdown checkpoint"
+		return quiet, quiet
+	case "archiver":
+		quiet = doing == "" || strings.HasPrefix(doing, "archiving ") || strings.HasPrefix(doing, "last was ") || strings.HasPrefix(doing, "failed on ")
+		return quiet, quiet
+	case "walsender":
+		quiet = strings.Contains(doing, " streaming ") || strings.HasSuffix(doing, " idle")
+		return quiet, quiet
+	case "logger", "walsummarizer":
+		return doing == "", false
+	case "io":
+		return strings.HasPrefix(doing, "worker "), false
+	}
+	return false, false
 }
 
 // afterStop sweeps and tells how the server ended.

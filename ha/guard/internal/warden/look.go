@@ -138,6 +138,8 @@ var (
 	titlePrefix    = []byte("postgres: ")
 	titleSeparator = []byte(": ")
 	walSender      = []byte("walsender ")
+	streams        = []byte(" streaming ")
+	rests          = []byte(" idle")
 	ioWorker       = []byte("io worker ")
 	finishers      = [...][]byte{[]byte("checkpointer"), []byte("checkpointer performing shutdown checkpoint"), []byte("archiver")}
 	archiving      = [...][]byte{[]byte("archiver archiving "), []byte("archiver last was "), []byte("archiver failed on ")}
@@ -154,8 +156,8 @@ const (
 )
 
 // duty tells the role of a process by its title (PostgreSQL 14 to 18; see GetBackendTypeDesc in its source). The name of the cluster may
-// stand before it. A title of a client names its user, database and host, so it has more words than any of these; only a database role
-// named "walsender" could be taken for one.
+// stand before it. A title of a client names its user, database and host, so it has more words than any of these; one of a database role
+// named "walsender" ends with what it works on, a WAL sender's does not.
 func duty(title []byte) role {
 	text, ok := bytes.CutPrefix(bytes.TrimRight(title, "\x00 "), titlePrefix)
 	for ok {
@@ -184,7 +186,7 @@ func dutyOf(text []byte) role {
 	if n, ok := bytes.CutPrefix(text, ioWorker); ok && isNumber(n) {
 		return attends // it works for others (since 18)
 	}
-	if bytes.HasPrefix(text, walSender) {
+	if bytes.HasPrefix(text, walSender) && (bytes.Contains(text, streams) || bytes.HasSuffix(text, rests)) {
 		return finishes
 	}
 	return serves

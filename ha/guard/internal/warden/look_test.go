@@ -17,6 +17,8 @@ func TestDuty(t *testing.T) {
 		"postgres: demo: archiver failed on 000000010000000000000001":     finishes,
 		"postgres: walsender replicator 10.0.0.1(4711) streaming 0/5000":  finishes,
 		"postgres: demo: walsender postgres app [local] idle":             finishes,
+		"postgres: walsender app [local] COMMIT":                          serves,
+		"postgres: walsender app [local] idle in transaction":             serves,
 		"postgres: demo: background writer":                               serves,
 		"postgres: demo: walwriter":                                       serves,
 		"postgres: demo: autovacuum launcher":                             serves,
