@@ -271,3 +271,31 @@ func TestMajors(t *testing.T) {
 		a.eventually("streaming on timeline 2", streamsOn(2))
 	})
 }
+
+// An agent without a file descriptor left sees nothing; that is no proof that the server is gone, nor that nothing of it is left.
+func TestBlindLook(t *testing.T) {
+	n := founded(t, testConfig(t, needServer(t), "a"))
+	n.look() // so that the connection is there
+	want := n.postmaster().id
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	o := n.Observe(ctx)
+	_, blind := n.orphans()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if o.Postmaster == nil || *o.Postmaster != want {
+		t.Errorf("the postmaster %+v is taken for gone: %+v", want, o)
+	}
+	if blind == nil {
+		t.Error("a sweep that sees nothing passes for a finished one")
+	}
+	n.eventually("to see again", func(o postgres.Observation) bool { return o.Postmaster != nil })
+}
