@@ -293,7 +293,7 @@ func foldPeer(now time.Time, v *View, e PeerAnswered) {
 	if h := v.Handover; h != nil && e.LSN != 0 && e.LSN == h.End && sameTimeline(e.Answer.Position.Timeline, h.Timeline) {
 		n := *h
 		n.Best = max(n.Best, e.Answer.Position.LSN)
-		if e.Answer.Reachable && e.Answer.Position.LSN >= h.End {
+		if e.Answer.Reachable && e.Answer.Position.LSN >= h.End && !e.Answer.WatchdogFailed { // one that may not lead takes nothing over
 			n.Reached = e.Answer.Name
 		}
 		v.Handover = &n

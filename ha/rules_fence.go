@@ -128,7 +128,7 @@ func (v *View) fencePause() time.Duration {
 func (v *View) harmless() bool {
 	o := &v.Local.Obs
 	switch {
-	case v.Fence.Order.Postmaster == nil && v.holds():
+	case v.Fence.Order.Postmaster == nil && v.holds() && !v.startFailed():
 		return false // it is armed for the server that is about to be started
 	case v.mayWrite() || v.Task != nil || v.Local.Stale || !v.Local.Sent.After(v.Fence.Order.At):
 		return false
@@ -138,6 +138,12 @@ func (v *View) harmless() bool {
 		return o.SQL != nil && o.SQL.InRecovery
 	}
 	return true // the fence refuses if the server lives
+}
+
+// startFailed says whether the start that the fence was armed for has ended without a server: what it left, the fence sweeps.
+func (v *View) startFailed() bool {
+	l := v.LastTask
+	return l != nil && l.Task.Kind == postgres.TaskStart && l.Task.AsPrimary && l.Fault != nil && !l.At.Before(v.Fence.Order.At)
 }
 
 // order is what the fence has to know now.

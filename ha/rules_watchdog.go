@@ -138,13 +138,20 @@ func (v *View) watchdogNeeded(now time.Time) string {
 // the next server.
 func (v *View) sweptByFence() bool {
 	f := &v.Fence
-	return v.Self.Fenced && f.Lost == "" && (!f.Armed || (f.Order.Postmaster == nil && f.Order.At.After(v.Local.Crashed)))
+	return v.Self.Fenced && f.Lost == "" && (!f.Armed || (f.Order.Postmaster == nil && !f.Order.At.Before(v.Local.Crashed)))
 }
 
 // sweptByTask says whether work on the data directory has succeeded since the crash: it begins with a sweep.
 func (v *View) sweptByTask() bool {
 	l := v.LastTask
-	return l != nil && l.Fault == nil && l.At.After(v.Local.Crashed) && (l.Task.Kind == postgres.TaskRecover || l.Task.Kind == postgres.TaskRewind)
+	if l == nil || l.Fault != nil || !l.At.After(v.Local.Crashed) {
+		return false
+	}
+	switch l.Task.Kind {
+	case postgres.TaskRecover, postgres.TaskRewind, postgres.TaskWipe, postgres.TaskClone:
+		return true
+	}
+	return false
 }
 
 // watchdogTimes are what the device may count, from the ttl of our session.

@@ -31,9 +31,6 @@ var fenceMutants = []mutant{
 	{"sweep skipped", func(*testing.T) Options { // 5.4
 		return Options{Profile: Freezes, Mutant: Mutant{Guard: NoSweep}}
 	}},
-	{"take-over with a shorter session", func(*testing.T) Options { // 1.3
-		return Options{Profile: Freezes, Mutant: Mutant{View: noTTLPublished}}
-	}},
 	{"clock steps back", func(*testing.T) Options { // 6
 		return Options{Mutant: Mutant{Clock: stepsBack}}
 	}},
@@ -108,13 +105,6 @@ func disarmedPending(now time.Time, v *ha.View) ha.Verdict {
 		return ha.Pass("mutant: dismissed")
 	}
 	return ha.Act("mutant: it is in recovery", ha.DisarmFence{Running: v.Local.Obs.Postmaster})
-}
-
-// noTTLPublished forgets what sessions earlier runs had.
-func noTTLPublished(v *ha.View) {
-	for i := range v.Store.Cluster.Members {
-		v.Store.Cluster.Members[i].Data.TanistTTL = 0
-	}
 }
 
 // stepsBack is a wall clock that somebody sets back by 20 s every minute.
