@@ -78,7 +78,7 @@ func (c *Config) required(r *reader) {
 			r.fail(path(key), fmt.Sprintf("%q holds a slash or a blank", v), "it becomes part of keys in the store: use letters, digits, - and _")
 		}
 	}
-	if c.Etcd3 == nil && c.EmbedEtcd == nil && !c.refusedStore() {
+	if !c.namesStore() {
 		r.fail(nil, "no store is named", "write an etcd3 section with hosts, or embedetcd for an etcd inside the agent")
 	}
 }
@@ -89,13 +89,19 @@ func (p PostgreSQL) oldLayout(key string) bool {
 		strings.HasSuffix(key, "replication.username") && p.Authentication.Replication.Username != ""
 }
 
-func (c *Config) refusedStore() bool {
+// namesStore says whether there is a section of a store, usable or not.
+func (c *Config) namesStore() bool {
 	for name := range refusedStores {
 		if c.written([]string{name}) {
 			return true
 		}
 	}
-	return c.written([]string{"etcd3"}) || c.written([]string{"etcd"}) || c.written([]string{"embedetcd"})
+	for _, store := range storeReaders {
+		if c.written([]string{store.section}) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Config) addresses(r *reader) {
