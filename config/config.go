@@ -166,6 +166,9 @@ func (p PostgreSQL) Program(name string) string {
 	return filepath.Join(p.BinDir, name)
 }
 
+// HasStore reports whether a store is named that this release can use.
+func (c *Config) HasStore() bool { return c.Etcd3 != nil || c.EmbedEtcd != nil }
+
 // ConnURL is published as conn_url: postgres://HOST:PORT/DATABASE, without credentials.
 func (c *Config) ConnURL() string { return c.postgresURL(c.PostgreSQL.ConnectAddress) }
 

@@ -9,13 +9,12 @@ import (
 	"github.com/tanist-ha/tanist/config"
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
-	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/wire"
 )
 
 // storeParts are the way to the store, and the store's member that runs in this process, if there is one.
 type storeParts struct {
-	backend *etcd3.Backend
+	backend dcs.Backend
 	client  *dcs.Client
 	member  *embedetcd.Config // nil: the store is elsewhere
 	log     *slog.Logger
@@ -32,11 +31,8 @@ func newStore(cfg *config.Config, log *slog.Logger) (*storeParts, error) {
 		}
 		s.member = &member
 	}
-	how, err := wire.Etcd3(cfg, log)
-	if err != nil {
-		return nil, err
-	}
-	if s.backend, err = etcd3.New(how); err != nil {
+	var err error
+	if s.backend, err = wire.Backend(cfg, log); err != nil {
 		return nil, err
 	}
 	s.client = dcs.NewClient(s.backend, dcs.Options{Namespace: cfg.Namespace, Scope: cfg.Scope, Name: cfg.Name, Logger: log})

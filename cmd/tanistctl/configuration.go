@@ -10,7 +10,6 @@ import (
 
 	"github.com/tanist-ha/tanist/config"
 	"github.com/tanist-ha/tanist/dcs"
-	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/wire"
 )
 
@@ -41,7 +40,7 @@ func (a *app) configuration() (*config.Config, error) {
 			return nil, err
 		}
 	}
-	if cfg.Etcd3 == nil && cfg.EmbedEtcd == nil {
+	if !cfg.HasStore() {
 		if problems == nil {
 			problems = &hinted{wire.ErrNoStore, "name the configuration file with -c, or the store with -d etcd3://HOST:PORT"}
 		}
@@ -80,24 +79,20 @@ func (a *app) configPath() (string, error) {
 	return path, nil
 }
 
-// etcdStore is the store of one cluster on etcd.
-type etcdStore struct {
+// clusterStore is the store of one cluster.
+type clusterStore struct {
 	*dcs.Client
-	backend *etcd3.Backend
+	backend dcs.Backend
 }
 
-func (s etcdStore) Close() error { return s.backend.Close() }
+func (s clusterStore) Close() error { return s.backend.Close() }
 
 // connect opens the store of cfg. Nothing is sent before the first request.
 func connect(_ context.Context, cfg *config.Config) (store, error) {
-	how, err := wire.Etcd3(cfg, nil)
-	if err != nil {
-		return nil, err
-	}
-	backend, err := etcd3.New(how)
+	backend, err := wire.Backend(cfg, nil)
 	if err != nil {
 		return nil, err
 	}
 	client := dcs.NewClient(backend, dcs.Options{Namespace: cfg.Namespace, Scope: cfg.Scope})
-	return etcdStore{client, backend}, nil
+	return clusterStore{client, backend}, nil
 }

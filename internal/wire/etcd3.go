@@ -1,17 +1,11 @@
-// Package wire turns a configuration into the parts that it names. The agent and the operator's tool share it, so that
-// both reach the same store in the same way.
 package wire
 
 import (
-	"errors"
 	"log/slog"
 
 	"github.com/tanist-ha/tanist/config"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 )
-
-// ErrNoStore says that the configuration names no store.
-var ErrNoStore = errors.New("can not find suitable configuration of distributed configuration store; available: etcd3, embedetcd")
 
 // Etcd3 says how to reach the store of cfg: the etcd servers that it lists, or the etcd that the agent runs itself.
 func Etcd3(cfg *config.Config, logger *slog.Logger) (etcd3.Config, error) {

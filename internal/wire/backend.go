@@ -1,0 +1,27 @@
+package wire
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/tanist-ha/tanist/config"
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/etcd3"
+)
+
+// ErrNoStore says that the configuration names no store.
+var ErrNoStore = errors.New("can not find suitable configuration of distributed configuration store; available: etcd3, embedetcd")
+
+// Backend opens the store that cfg names, or fails with ErrNoStore. Nothing is sent before the first request: a store that
+// cannot be reached is no reason not to start, and least of all beside a server that runs already.
+func Backend(cfg *config.Config, logger *slog.Logger) (dcs.Backend, error) {
+	switch {
+	case cfg.Etcd3 != nil, cfg.EmbedEtcd != nil:
+		how, err := Etcd3(cfg, logger)
+		if err != nil {
+			return nil, err
+		}
+		return etcd3.New(how)
+	}
+	return nil, ErrNoStore
+}
