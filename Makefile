@@ -13,7 +13,7 @@ SIM := ./ha/hatest/...
 NOT_SIM = $$($(GO) list ./... | grep -v '/ha/hatest')
 SEEDS ?= 20000
 
-.PHONY: build test check demo bench bench-failover chaos sim test-majors packages-test packages-demo clean
+.PHONY: build test check demo bench bench-calm bench-failover chaos sim test-majors packages-test packages-demo clean
 
 build:
 	$(GOBUILD) -o bin/ ./cmd/tanist ./cmd/tanistctl
@@ -44,6 +44,10 @@ bench: packages-test build
 # benchmark would see two servers that acknowledge.
 bench-failover: packages-test build
 	$(GORUN) ./bench/failover $(BENCH)
+
+# A healthy cluster under pgbench and busy loops, in which nothing may happen: make bench-calm BENCH='-for 1h'
+bench-calm: packages-test build
+	$(GORUN) ./bench/calm $(BENCH)
 
 # The scenarios of the guard, and those that measure what no promise is made about.
 chaos: packages-test
