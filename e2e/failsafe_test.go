@@ -69,7 +69,7 @@ func (s *siege) silence(nodes ...*testcluster.Node) (hear func()) {
 func (s *siege) expired() {
 	s.t.Helper()
 	eventually(s.t, "the leader key expires", func() (bool, string) {
-		kv, err := s.Etcd.Get(s.t.Context(), s.Key("leader"))
+		kv, err := s.Store.Get(s.t.Context(), s.Key("leader"))
 		return err == nil && kv == nil, fmt.Sprint(kv, err)
 	})
 }

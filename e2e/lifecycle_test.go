@@ -78,7 +78,7 @@ func replicates(c *cluster) {
 			c.t.Errorf("tanistctl list does not show %s:\n%s", n.Name, table)
 		}
 	}
-	kv, err := c.Etcd.Get(c.t.Context(), c.Key("initialize"))
+	kv, err := c.Store.Get(c.t.Context(), c.Key("initialize"))
 	if err != nil || kv == nil || kv.Value != c.query(leader, "select system_identifier from pg_control_system()") {
 		c.t.Errorf("the key initialize is %v, %v; want the system identifier", kv, err)
 	}

@@ -69,7 +69,7 @@ func (s sample) start(t *testing.T) *cluster {
 	}
 	binDir := pgtest.BinDir(t)
 	var told []string
-	o := testcluster.Options{PGBin: binDir, Etcds: 3, Password: s.password,
+	o := testcluster.Options{PGBin: binDir, Servers: 3, Password: s.password,
 		Env: []string{"PATH=" + binDir + ":" + os.Getenv("PATH")}}
 	if s.tls {
 		o.EtcdTLS = func(a *testcluster.Authority, address string) (*testcluster.TLSFiles, error) {
@@ -108,7 +108,7 @@ func appCluster(c *testcluster.Cluster, n *testcluster.Node, _ int) ([]replaceme
 	return []replacement{
 		{"address", "listen: 0.0.0.0:8008", "listen: " + n.RESTAddress()},
 		{"address", "connect_address: 10.0.0.1:8008", "connect_address: " + n.RESTAddress()},
-		{"address", "10.0.10.1:2379,10.0.10.2:2379,10.0.10.3:2379", strings.Join(c.EtcdHosts(n), ",")},
+		{"address", "10.0.10.1:2379,10.0.10.2:2379,10.0.10.3:2379", strings.Join(c.StoreHosts(n), ",")},
 		{"address", "replicator 10.0.0.0/8", "replicator 127.0.0.0/8"},
 		{"address", "listen: 0.0.0.0:5432", "listen: " + n.PGAddress()},
 		{"address", "connect_address: 10.0.0.1:5432", "connect_address: " + n.PGAddress()},
@@ -121,7 +121,7 @@ func appCluster(c *testcluster.Cluster, n *testcluster.Node, _ int) ([]replaceme
 func onPremises(c *testcluster.Cluster, n *testcluster.Node, _ int) ([]replacement, error) {
 	return []replacement{
 		{"address", "192.168.34.124:8008", n.RESTAddress()},
-		{"address", "192.168.34.137:2379,192.168.34.138:2379,192.168.34.139:2379", strings.Join(c.EtcdHosts(n), ",")},
+		{"address", "192.168.34.137:2379,192.168.34.138:2379,192.168.34.139:2379", strings.Join(c.StoreHosts(n), ",")},
 		{"address", "192.168.34.124:5432", n.PGAddress()},
 		{"memory", "shared_buffers: 512MB", "shared_buffers: 32MB"},
 		{"path", "/data/patroni", n.DataDir},
@@ -142,7 +142,7 @@ func threeRegions(c *testcluster.Cluster, n *testcluster.Node, i int) ([]replace
 	if err != nil {
 		return nil, err
 	}
-	hosts := c.EtcdHosts(n)
+	hosts := c.StoreHosts(n)
 	return []replacement{
 		{"address", "listen: 0.0.0.0:8008", "listen: " + n.RESTAddress()},
 		{"address", "connect_address: 10.1.0.10:8008", "connect_address: " + n.RESTAddress()},

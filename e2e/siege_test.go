@@ -72,7 +72,7 @@ func (f *fortress) config(c *testcluster.Cluster, n *testcluster.Node) (map[stri
 	if err != nil {
 		return nil, err
 	}
-	way, err := faultproxy.Listen(c.EtcdHosts(n)[0])
+	way, err := faultproxy.Listen(c.StoreHosts(n)[0])
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +252,7 @@ func (s *siege) guardOf(n *testcluster.Node, others ...int) (pid int) {
 func (s *siege) leadsInStore(n *testcluster.Node) {
 	s.t.Helper()
 	s.promptly("the leader key names "+n.Name, func() bool {
-		kv, err := s.Etcd.Get(s.t.Context(), s.Key("leader"))
+		kv, err := s.Store.Get(s.t.Context(), s.Key("leader"))
 		return err == nil && kv != nil && kv.Value == n.Name
 	})
 }

@@ -168,7 +168,7 @@ func (b *bench) configure(ctx context.Context, low bool) error {
 	if err := b.c.PatchConfig(ctx, patch); err != nil {
 		return err
 	}
-	if err := b.c.WaitTTL(ctx, ttl); err != nil {
+	if err := b.c.WaitTTL(ctx, time.Duration(ttl)*time.Second); err != nil {
 		return err
 	}
 	b.low = low

@@ -50,7 +50,8 @@ func (m *meter) cluster(ctx context.Context) (*testcluster.Cluster, error) {
 	if os.Getuid() == 0 {
 		layout = testcluster.Namespaces
 	}
-	return testcluster.New(ctx, testcluster.Options{Programs: m.programs, PGBin: m.pgBin, Layout: layout, Scope: "bench", EtcdEach: true})
+	return testcluster.New(ctx, testcluster.Options{Programs: m.programs, PGBin: m.pgBin, Layout: layout, Scope: "bench",
+		Servers: 3, ServersOf: testcluster.OneEach})
 }
 
 func (m *meter) size() error {

@@ -34,10 +34,11 @@ func (m *meter) sample(ctx context.Context, c *testcluster.Cluster) (sample, err
 	s := sample{at: time.Now()}
 	for i, n := range c.Nodes {
 		var one nodeSample
-		var err error
-		if one.requests, one.methods, err = c.Etcd.Requests(ctx, i); err != nil {
+		served, err := c.Store.Traffic(ctx, i)
+		if err != nil {
 			return s, err
 		}
+		one.requests, one.methods = served.Requests, served.ByMethod
 		if one.rss, one.pss, err = memory(n.AgentPID()); err != nil {
 			return s, err
 		}

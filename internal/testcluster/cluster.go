@@ -24,11 +24,12 @@ type Options struct {
 	Nodes    int      // 3
 	Scope    string   // "demo"
 	Layout   Layout
-	// Etcds is the number of etcd members: 1. With EtcdEach, node i speaks only to member i: etcd's counters then tell what
-	// each agent asks for.
-	Etcds    int
-	EtcdEach bool
-	EtcdTLS  func(a *Authority, address string) (server *TLSFiles, err error) // nil: plain
+	// Kind of the store: EtcdStore; and the number of its servers: 1. (Of an embedded etcd, each node has one.)
+	Kind    Kind
+	Servers int
+	// ServersOf names the servers that a node, counted from 0, is to use. nil: all.
+	ServersOf func(node int) []int
+	EtcdTLS   func(a *Authority, address string) (server *TLSFiles, err error) // nil: plain
 
 	// Config makes the agent's configuration: BaseConfig, unless given. ConfigText makes the file itself, as text.
 	Config     func(c *Cluster, n *Node) (map[string]any, error)
@@ -48,9 +49,10 @@ type Cluster struct {
 	Options
 	Dir       string
 	Nodes     []*Node
-	Etcd      *Etcd
+	Store     Store
+	Etcd      *Etcd      // the store, if it is of that kind
 	Authority *Authority // for tests with TLS
-	Address   string     // of the harness, etcd and HAProxy
+	Address   string     // of the harness, the store and HAProxy
 
 	hub    *namespace // nil on loopback
 	cred   *syscall.Credential
@@ -63,7 +65,7 @@ type Cluster struct {
 	spares int // programs of Spawn
 }
 
-// New makes the folder, the network and the configuration files, and starts etcd. No agent runs yet.
+// New makes the folder, the network and the configuration files, and starts the store. No agent runs yet.
 func New(ctx context.Context, o Options) (*Cluster, error) {
 	if o.Nodes == 0 {
 		o.Nodes = 3
@@ -71,8 +73,8 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	if o.Scope == "" {
 		o.Scope = "demo"
 	}
-	if o.EtcdEach {
-		o.Etcds = o.Nodes
+	if o.Kind == "" {
+		o.Kind = EtcdStore
 	}
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
@@ -125,7 +127,12 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	if c.Authority, err = NewAuthority(c.Dir); err != nil {
 		return err
 	}
-	if err := c.addEtcd(ctx); err != nil {
+	store, err := c.newStore()
+	if err != nil {
+		return err
+	}
+	c.Store = store
+	if err := c.Store.Start(ctx); err != nil {
 		return err
 	}
 	for i := 1; i <= c.Options.Nodes; i++ {
@@ -159,21 +166,6 @@ func (c *Cluster) leashReaper() error {
 // marker is in the environment of everything that belongs to the cluster.
 func (c *Cluster) marker() string { return "TESTCLUSTER=" + c.Dir }
 
-func (c *Cluster) addEtcd(ctx context.Context) error {
-	var files *TLSFiles
-	if c.EtcdTLS != nil {
-		var err error
-		if files, err = c.EtcdTLS(c.Authority, c.Address); err != nil {
-			return err
-		}
-	}
-	var err error
-	if c.Etcd, err = newEtcd(c.Dir, c.Address, max(c.Etcds, 1), files, c.base, c.Dial); err != nil {
-		return err
-	}
-	return c.Etcd.Start(ctx)
-}
-
 // AddNode adds a host, also one with the name of another. Its agent does not run yet.
 func (c *Cluster) AddNode(name string) (*Node, error) {
 	c.made++
@@ -190,14 +182,14 @@ func (c *Cluster) AddNode(name string) (*Node, error) {
 			return nil, err
 		}
 	}
+	n.Host = c.hostAddress(i)
 	if c.Layout == Namespaces {
 		var err error
 		if n.ns, err = newHost(c.hub, i, max(c.Options.Nodes, i)); err != nil {
 			return nil, err
 		}
-		n.Host, n.PGPort, n.RESTPort = nodeAddress+strconv.Itoa(i), 5432, 8008
+		n.PGPort, n.RESTPort = 5432, 8008
 	} else {
-		n.Host = "127.0.0." + strconv.Itoa(10+i)
 		ports, err := freePorts(nil, n.Host, 2)
 		if err != nil {
 			return nil, err
@@ -217,6 +209,14 @@ func (c *Cluster) AddNode(name string) (*Node, error) {
 		return nil, err
 	}
 	return n, n.WriteConfig(cfg)
+}
+
+// hostAddress is the address of the host that was made as the i-th.
+func (c *Cluster) hostAddress(i int) string {
+	if c.Layout == Namespaces {
+		return nodeAddress + strconv.Itoa(i)
+	}
+	return "127.0.0." + strconv.Itoa(10+i)
 }
 
 // Dial connects from the harness's place in the network. Its signature suits net/http and pgx.
@@ -244,8 +244,8 @@ func (c *Cluster) Close() error {
 	if c.client != nil {
 		c.client.CloseIdleConnections()
 	}
-	if c.Etcd != nil {
-		c.Etcd.http.CloseIdleConnections()
+	if c.Store != nil {
+		c.Store.close()
 	}
 	for _, n := range c.Nodes {
 		if n.agent != nil {

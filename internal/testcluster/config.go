@@ -33,6 +33,7 @@ func BaseConfig(c *Cluster, n *Node) (map[string]any, error) {
 	if c.Layout == Namespaces {
 		network = nodeAddress + "0/24"
 	}
+	store, section := c.Store.Section(n, c.StoreHosts(n))
 	return map[string]any{
 		"scope": c.Scope,
 		"name":  n.Name,
@@ -41,7 +42,7 @@ func BaseConfig(c *Cluster, n *Node) (map[string]any, error) {
 		},
 		// A test kills and freezes agents on a machine that may well have a watchdog.
 		"watchdog": map[string]any{"mode": "off"},
-		"etcd3":    map[string]any{"hosts": strings.Join(c.EtcdHosts(n), ",")},
+		store:      section,
 		"bootstrap": map[string]any{
 			"dcs":    dcs,
 			"initdb": []any{map[string]any{"encoding": "UTF8"}, "data-checksums"},
@@ -62,15 +63,6 @@ func BaseConfig(c *Cluster, n *Node) (map[string]any, error) {
 			},
 		},
 	}, nil
-}
-
-// EtcdHosts are the etcd addresses that node n is to use.
-func (c *Cluster) EtcdHosts(n *Node) []string {
-	all := c.Etcd.Endpoints()
-	if c.EtcdEach {
-		return all[n.index-1 : n.index]
-	}
-	return all
 }
 
 // Set changes the value at a dotted path of a configuration, making maps as needed; nil removes it.

@@ -157,13 +157,13 @@ func (c *Cluster) Switchover(ctx context.Context, leader, candidate *Node) error
 }
 
 // WaitTTL waits until the leader's session has this TTL: a changed setting has arrived.
-func (c *Cluster) WaitTTL(ctx context.Context, seconds int) error {
-	return poll(ctx, 100*time.Millisecond, fmt.Sprintf("a session of %d s", seconds), func() (bool, string) {
-		kv, err := c.Etcd.Get(ctx, c.Key("leader"))
-		if err != nil || kv == nil {
+func (c *Cluster) WaitTTL(ctx context.Context, ttl time.Duration) error {
+	return poll(ctx, 100*time.Millisecond, fmt.Sprintf("a session of %s", ttl), func() (bool, string) {
+		kv, err := c.Store.Get(ctx, c.Key("leader"))
+		if err != nil || kv == nil || kv.Session == "" {
 			return false, fmt.Sprintf("leader key: %v, %v", kv, err)
 		}
-		ttl, err := c.Etcd.LeaseTTL(ctx, kv.Lease)
-		return ttl == seconds, fmt.Sprintf("it has %d s, %v", ttl, err)
+		has, err := c.Store.SessionTTL(ctx, kv.Session)
+		return has == ttl, fmt.Sprintf("it has %s, %v", has, err)
 	})
 }
