@@ -104,6 +104,12 @@ type Backend interface {
 	Close() error
 }
 
+// Operable is what a Backend may be as well: one that knows how operators remove a key with the store's own tool.
+type Operable interface {
+	// DeleteCommand is a command line that deletes key, as hints show it.
+	DeleteCommand(key string) string
+}
+
 // Session is a lease on keys: they are deleted with it. It ends when it was not kept alive for TTL, when it is
 // closed, and, on some stores, early.
 type Session interface {

@@ -73,6 +73,9 @@ func NewClient(b Backend, o Options) *Client {
 		log: log.With("scope", o.Scope), turn: make(chan struct{}, 1),
 	}
 	c.hints.client = c
+	if o, ok := b.(Operable); ok {
+		c.decoder.remove = o.DeleteCommand
+	}
 	return c
 }
 

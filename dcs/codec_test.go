@@ -3,6 +3,7 @@ package dcs_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/memory"
 )
 
 const folder = "/service/batman/"
@@ -205,19 +207,37 @@ func TestDecodeWrongTypes(t *testing.T) {
 	}
 }
 
+// operable is a store with a tool of its own.
+type operable struct{ *memory.Backend }
+
+func (operable) DeleteCommand(key string) string { return "store-tool rm " + key }
+
 // TestWithoutSession holds safety claim 2.8: keys that never expire are reported, with how to clear them.
 func TestWithoutSession(t *testing.T) {
-	c := dcs.Decode(folder, dcs.Snapshot{Entries: []dcs.Entry{
-		{Key: folder + "leader", Value: []byte("ghost"), Version: 3, Created: 3},
-		{Key: folder + "members/b", Value: []byte("{}"), Version: 4, Created: 4},
-	}})
-	if len(c.Problems) != 2 {
-		t.Fatalf("problems: %q", c.Problems)
+	store := memory.New(memory.Options{})
+	for _, key := range []string{"leader", "members/b"} {
+		store.Put(folder+key, []byte("ghost"))
 	}
-	for i, key := range []string{"leader", "members/b"} {
-		if !strings.Contains(c.Problems[i], "no session") || !strings.Contains(c.Problems[i], "del "+folder+key) {
-			t.Errorf("problem %q", c.Problems[i])
-		}
+	for name, tc := range map[string]struct {
+		backend dcs.Backend
+		command bool
+	}{"a store with a tool": {operable{store.Backend()}, true}, "another": {store.Backend(), false}} {
+		t.Run(name, func(t *testing.T) {
+			defer tc.backend.Close()
+			c, err := dcs.NewClient(tc.backend, dcs.Options{Scope: "batman"}).Load(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range []string{"leader", "members/b"} {
+				told := slices.ContainsFunc(c.Problems, func(p string) bool {
+					return strings.Contains(p, folder+key) && strings.Contains(p, "no session") &&
+						strings.Contains(p, "(store-tool rm "+folder+key+")") == tc.command
+				})
+				if !told {
+					t.Errorf("no problem tells of %s: %q", key, c.Problems)
+				}
+			}
+		})
 	}
 }
 

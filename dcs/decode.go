@@ -17,7 +17,8 @@ func Decode(prefix string, snap Snapshot) Cluster {
 
 // decoder remembers what it decoded, so that values which did not change cost a comparison.
 type decoder struct {
-	cache map[string]decoded
+	cache  map[string]decoded
+	remove func(key string) string // how to delete a key by hand; nil: not known
 }
 
 // decoded is a value and what was made of it.
@@ -83,7 +84,7 @@ func (d *decoder) decode(prefix string, snap Snapshot) Cluster {
 	if optime != nil && !status {
 		c.Status = cached(d, &c, optime, decodeStatus)
 	}
-	c.withoutSession(prefix)
+	d.withoutSession(&c, prefix)
 	return c
 }
 
@@ -153,17 +154,26 @@ func ValidSystemID(s string) bool {
 }
 
 // withoutSession reports leader and member keys that no session ends.
-func (c *Cluster) withoutSession(prefix string) {
+func (d *decoder) withoutSession(c *Cluster, prefix string) {
 	if l := c.Leader; l != nil && l.Meta.Session == "" {
-		c.report(prefix+keyLeader, []string{fmt.Sprintf(
-			"it has no session, so it never expires and nobody else can lead; if %s does not lead, delete this key with the store's own tool (etcd: etcdctl del %s)",
-			quote(l.Name), prefix+keyLeader)})
+		key := prefix + keyLeader
+		c.report(key, []string{fmt.Sprintf(
+			"it has no session, so it never expires and nobody else can lead; if %s does not lead, delete this key with the store's own tool%s",
+			quote(l.Name), d.command(key))})
 	}
 	for _, m := range c.Members {
-		if m.Meta.Session == "" {
-			c.report(prefix+keyMembers+m.Name, []string{fmt.Sprintf(
-				"it has no session, so it stays when the node is gone; if no agent %s runs, delete this key with the store's own tool (etcd: etcdctl del %s)",
-				quote(m.Name), prefix+keyMembers+m.Name)})
+		if key := prefix + keyMembers + m.Name; m.Meta.Session == "" {
+			c.report(key, []string{fmt.Sprintf(
+				"it has no session, so it stays when the node is gone; if no agent %s runs, delete this key with the store's own tool%s",
+				quote(m.Name), d.command(key))})
 		}
 	}
+}
+
+// command is how to delete a key, where that is known.
+func (d *decoder) command(key string) string {
+	if d.remove == nil {
+		return ""
+	}
+	return " (" + d.remove(key) + ")"
 }

@@ -49,6 +49,9 @@ func New(cfg Config) (*Backend, error) {
 	return b, nil
 }
 
+// DeleteCommand implements dcs.Operable.
+func (b *Backend) DeleteCommand(key string) string { return "etcdctl del " + key }
+
 // Close ends all requests and watches and closes the connections. Sessions are left to expire.
 func (b *Backend) Close() error {
 	b.mu.Lock()
