@@ -13,7 +13,7 @@ SIM := ./ha/hatest/...
 NOT_SIM = $$($(GO) list ./... | grep -v '/ha/hatest')
 SEEDS ?= 20000
 
-.PHONY: build test check demo bench bench-calm bench-failover chaos sim test-majors packages-test packages-demo clean
+.PHONY: build test check demo bench bench-calm bench-failover bench-dcs chaos sim test-majors packages-test packages-demo clean
 
 build:
 	$(GOBUILD) -o bin/ ./cmd/tanist ./cmd/tanistctl
@@ -48,6 +48,10 @@ bench-failover: packages-test build
 # A healthy cluster under pgbench and busy loops, in which nothing may happen: make bench-calm BENCH='-for 1h'
 bench-calm: packages-test build
 	$(GORUN) ./bench/calm $(BENCH)
+
+# What a cluster in steady state asks of its store, on each store: BENCH='-store etcd -members 3' is one of them.
+bench-dcs: packages-test build
+	$(GORUN) ./bench/dcs $(BENCH)
 
 # The scenarios of the guard, and those that measure what no promise is made about.
 chaos: packages-test
