@@ -1,0 +1,220 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tanist-ha/tanist/internal/testcluster"
+)
+
+// storeTTL is the session of the leader in these stories: on each store long enough for it to choose another leader on a busy machine.
+const storeTTL = 10 * time.Second
+
+// storeStory is a cluster on one kind of store, with three servers of it.
+type storeStory struct {
+	*fortress
+	kind testcluster.Kind
+}
+
+// TestStores tells the same story on each kind of store: what the store goes through must never give the primary a rival, nor cost it an
+// acknowledged row, and costs it its place only if no majority of the store is left.
+func TestStores(t *testing.T) {
+	for _, kind := range testcluster.Kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			st := startStoreStory(t, kind)
+			for _, chapter := range st.chapters() {
+				ok := t.Run(chapter.name, func(t *testing.T) {
+					told := *st.cluster
+					told.t = t
+					chapter.tell(&storeStory{&fortress{cluster: &told}, kind})
+				})
+				if !ok {
+					t.Fatal("the story ends here")
+				}
+			}
+		})
+	}
+}
+
+type storeChapter struct {
+	name string
+	tell func(*storeStory)
+}
+
+func (st *storeStory) chapters() []storeChapter {
+	all := []storeChapter{
+		{"bootstrap and replicate", func(st *storeStory) { replicates(st.cluster) }},
+		{"switchover", func(st *storeStory) { switchesOver(st.cluster) }},
+		{"store leader killed", (*storeStory).leaderKilled},
+		{"host lost", (*storeStory).hostLost},
+		{"store majority lost", (*storeStory).majorityLost},
+		{"store wiped", (*storeStory).wiped},
+	}
+	if st.kind != testcluster.EmbedEtcdStore {
+		// The members of an embedded etcd are in the agents: where a majority of them is gone, failsafe mode ends with it.
+		all = slices.Insert(all, 5, storeChapter{"store majority lost in failsafe mode", (*storeStory).majorityLostFailsafe})
+	}
+	return all
+}
+
+func startStoreStory(t *testing.T, kind testcluster.Kind) *storeStory {
+	o := testcluster.Options{Kind: kind, Servers: 3, Nodes: 2, Dynamic: map[string]any{
+		"ttl": 10, "loop_wait": 1, "retry_timeout": 3, "tanist": map[string]any{"minimum_ttl": 10}}}
+	if kind == testcluster.EmbedEtcdStore {
+		o.Nodes = 3
+	}
+	return &storeStory{&fortress{cluster: startCluster(t, o)}, kind}
+}
+
+// begin is a siege whose cluster has the primary where the chapter wants it.
+func (st *storeStory) begin() *siege { return st.siege(st.t.(*testing.T)) }
+
+// leaderKilled: another server of the store takes over. Nobody notices.
+func (st *storeStory) leaderKilled() {
+	store, old := st.Store, st.storeLeader()
+	if st.kind == testcluster.EmbedEtcdStore && st.healthy() == st.Nodes[old] {
+		st.step(func(ctx context.Context) error { return st.Switchover(ctx, st.Nodes[old], st.standby(st.Nodes[old])) })
+	}
+	s := st.begin()
+	pid, _ := s.leader.Postmaster()
+	st.step(func(ctx context.Context) error { return store.Kill(ctx, old) })
+	eventually(st.t, "another server leads the store", func() (bool, string) {
+		ctx, cancel := st.ctx()
+		defer cancel()
+		now, err := store.Leader(ctx)
+		return err == nil && now != old, fmt.Sprint(now, err)
+	})
+	s.wait(storeTTL + time.Second) // a renewal that did not succeed would show by now
+	s.undisturbed(pid)
+	st.step(store.Start)
+	s.undisturbed(pid)
+	s.lift()
+}
+
+func (st *storeStory) storeLeader() int {
+	ctx, cancel := st.ctx()
+	defer cancel()
+	i, err := st.Store.Leader(ctx)
+	st.must(err)
+	return i
+}
+
+// hostLost: the primary's host is gone, and with it its member of the store if it has one.
+func (st *storeStory) hostLost() {
+	s := st.begin()
+	s.fatal = s.w.Since()
+	st.step(s.leader.KillHost)
+	st.newLeader(s.leader)
+	s.lift()
+}
+
+// majority are two of three servers; the primary's agent is in none of them.
+func (st *storeStory) majority(primary *testcluster.Node) []int {
+	if st.kind != testcluster.EmbedEtcdStore {
+		return []int{1, 2}
+	}
+	var others []int
+	for i, n := range st.Nodes {
+		if n != primary {
+			others = append(others, i)
+		}
+	}
+	return others
+}
+
+// majorityLost: without a majority nothing can be confirmed, so the primary stops before its authority ends, and nobody takes its place.
+func (st *storeStory) majorityLost() {
+	s := st.begin()
+	fault := s.w.Since()
+	st.step(func(ctx context.Context) error { return st.Store.Kill(ctx, st.majority(s.leader)...) })
+	eventually(st.t, "the primary stops", func() (bool, string) {
+		_, up := s.leader.Postmaster()
+		ctx, cancel := st.ctx()
+		defer cancel()
+		_, err := st.SQL(ctx, s.leader, "create temp table x ()")
+		return err != nil, fmt.Sprint("it takes writes; postmaster: ", up)
+	})
+	s.wait(storeTTL)
+	back := s.w.Since()
+	if now, err := st.Leader(st.t.Context()); err != nil || now != nil {
+		st.t.Errorf("without a store %v answers /primary with 200, %v", now, err)
+	}
+	st.step(st.Store.Start)
+	s.lift()
+	for _, a := range s.w.Acks {
+		if a.Sent > fault+storeTTL && a.Got < back {
+			st.t.Errorf("a row that was sent %v after the store was lost was acknowledged", a.Sent-fault)
+			break
+		}
+	}
+}
+
+// majorityLostFailsafe: the primary goes on while all members accept it.
+func (st *storeStory) majorityLostFailsafe() {
+	st.step(func(ctx context.Context) error { return st.PatchConfig(ctx, map[string]any{"failsafe_mode": true}) })
+	s := st.begin()
+	s.listed()
+	pid, _ := s.leader.Postmaster()
+	st.step(func(ctx context.Context) error { return st.Store.Kill(ctx, st.majority(s.leader)...) })
+	for _, n := range s.Nodes {
+		eventually(st.t, "failsafe mode is active on "+n.Name, func() (bool, string) { return s.active(n) })
+	}
+	s.wait(storeTTL + 2*time.Second)
+	s.undisturbed(pid)
+	st.step(st.Store.Start)
+	s.leadsInStore(s.leader)
+	s.undisturbed(pid)
+	s.lift()
+}
+
+// wiped: the store comes back empty. The cluster writes down again what it knows; its primary stays.
+func (st *storeStory) wiped() {
+	st.step(func(ctx context.Context) error {
+		return st.PatchConfig(ctx, map[string]any{"postgresql": map[string]any{"parameters": map[string]any{"work_mem": "5MB"}}})
+	})
+	for _, n := range st.Nodes { // each knows what is to be restored
+		eventually(st.t, n.Name+" has the setting", func() (bool, string) {
+			return st.query(n, "show work_mem") == "5MB", "it has not"
+		})
+	}
+	s := st.begin()
+	pid, _ := s.leader.Postmaster()
+	id := st.query(s.leader, "select system_identifier from pg_control_system()")
+	const mark = "/before-the-wipe"
+	st.step(func(ctx context.Context) error { return st.Store.Put(ctx, mark, "here") })
+	st.step(func(ctx context.Context) error { return st.Store.Kill(ctx) })
+	st.must(st.Store.Wipe())
+	st.step(st.Store.Start)
+	if kv, err := st.Store.Get(st.t.Context(), mark); err != nil || kv != nil {
+		st.t.Fatalf("the store was not wiped: %v, %v", kv, err)
+	}
+	st.restored("initialize", func(v string) bool { return v == id })
+	st.restored("config", func(v string) bool { return strings.Contains(v, `"work_mem":"5MB"`) })
+	if st.kind != testcluster.EmbedEtcdStore { // there the agents were killed with the store
+		s.leadsInStore(s.leader)
+		s.undisturbed(pid)
+	}
+	s.lift()
+	if got := st.query(st.healthy(), "show work_mem"); got != "5MB" {
+		st.t.Errorf("work_mem is %s", got)
+	}
+}
+
+// restored waits until a key has a value again.
+func (st *storeStory) restored(key string, good func(string) bool) {
+	st.t.Helper()
+	eventually(st.t, "the key "+key+" is back", func() (bool, string) {
+		kv, err := st.Store.Get(st.t.Context(), st.Key(key))
+		if err != nil || kv == nil {
+			return false, fmt.Sprint(kv, err)
+		}
+		return good(strings.ReplaceAll(kv.Value, ": ", ":")), kv.Value
+	})
+}
