@@ -154,29 +154,6 @@ func foldBegun(now time.Time, v *View, e Begun) {
 		v.Lanes[lane] = Flight{ID: e.ID, Since: now, Name: e.Action.Name()}
 	}
 	switch a := e.Action.(type) {
-	case LoadCluster:
-		v.Store.Stale, v.Store.Urgent, v.Store.Tried = false, false, now
-	case Publish:
-		v.Store.Member, v.Store.MemberAt = a.Member, now
-	case KeepSession:
-		v.Store.Member, v.Store.MemberAt, v.AskedTTL = a.Request.Member, now, a.Request.TTL
-	case RenewKey:
-		v.AskedTTL = a.Request.TTL
-		v.Failsafe.Writing = a.Request.Failsafe
-	case AcquireKey:
-		if a.Request.Takeover != nil {
-			foldTakeOver(now, v)
-		}
-		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
-		if v.Lease.State == LeasePromised || (v.Lease.State == LeaseHeld && v.changed()) {
-			v.Lease.Decided, v.Lease.Timeline = now, postgres.Timeline(a.Request.Timeline) // what we hold stands, whatever becomes of the request
-		} else {
-			v.Lease = Lease{State: LeaseDoubt, Decided: now, Timeline: postgres.Timeline(a.Request.Timeline)}
-		}
-	case ReleaseKey:
-		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
-		v.Lease.State, v.Lease.Auth = LeaseDoubt, Authority{}
-		v.Lease.Cause, v.Lease.Giving = "released", true
 	case RunTask:
 		v.Task = &TaskView{ID: e.ID, Task: a.Task, Why: a.Why, Since: now}
 		foldTaskBegun(now, v, a)
@@ -224,6 +201,37 @@ func foldBegun(now time.Time, v *View, e Begun) {
 		v.Failsafe.Asked = a.Members
 	case Quit:
 		v.Done, v.Fatal = true, a.Problem
+	default:
+		foldStoreBegun(now, v, e.Action)
+	}
+}
+
+// foldStoreBegun notes what a request to the store may have changed from now on, whatever becomes of it.
+func foldStoreBegun(now time.Time, v *View, action Action) {
+	switch a := action.(type) {
+	case LoadCluster:
+		v.Store.Stale, v.Store.Urgent, v.Store.Tried = false, false, now
+	case Publish:
+		v.Store.Member, v.Store.MemberAt = a.Member, now
+	case KeepSession:
+		v.Store.Member, v.Store.MemberAt, v.AskedTTL = a.Request.Member, now, a.Request.TTL
+	case RenewKey:
+		v.AskedTTL = a.Request.TTL
+		v.Failsafe.Writing = a.Request.Failsafe
+	case AcquireKey:
+		if a.Request.Takeover != nil {
+			foldTakeOver(now, v)
+		}
+		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
+		if v.Lease.State == LeasePromised || (v.Lease.State == LeaseHeld && v.changed()) {
+			v.Lease.Decided, v.Lease.Timeline = now, postgres.Timeline(a.Request.Timeline) // what we hold stands, whatever becomes of the request
+		} else {
+			v.Lease = Lease{State: LeaseDoubt, Decided: now, Timeline: postgres.Timeline(a.Request.Timeline)}
+		}
+	case ReleaseKey:
+		v.Store.Member, v.Store.MemberAt = a.Request.Member, now
+		v.Lease.State, v.Lease.Auth = LeaseDoubt, Authority{}
+		v.Lease.Cause, v.Lease.Giving = "released", true
 	}
 }
 

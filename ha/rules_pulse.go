@@ -323,21 +323,7 @@ func nextPulse(now time.Time, v *View) time.Time {
 	if v.startsAsPrimary() {
 		soon(v.Local.Sent.Add(5 * retry))
 	}
-	if v.Lease.State == LeaseHeld {
-		b := v.budget()
-		soon(v.Lanes[LaneStore].Since.Add(hung))
-		soon(v.renewAt())
-		soon(b.Rule)
-		soon(b.Kill)
-		soon(b.End)
-	}
-	if v.Lease.State == LeaseHeld && !v.changed() {
-		// The renewal keeps the session.
-	} else if !v.Session.Failed.IsZero() {
-		soon(v.Session.Failed.Add(v.sessionRetry(now)))
-	} else {
-		soon(v.Session.Kept.Add(v.sessionPeriod()))
-	}
+	v.authorityPulse(now, soon)
 	v.nextFailsafe(now, soon)
 	if v.Store.Stale {
 		soon(v.Store.Sent.Add(calmLoops * v.Settings.LoopWait))
@@ -375,4 +361,23 @@ func nextPulse(now time.Time, v *View) time.Time {
 		}
 	}
 	return next
+}
+
+// authorityPulse is when a renewal or a keepalive is due, or a step of the end of authority.
+func (v *View) authorityPulse(now time.Time, soon func(time.Time)) {
+	if v.Lease.State == LeaseHeld {
+		b := v.budget()
+		soon(v.Lanes[LaneStore].Since.Add(hung))
+		soon(v.renewAt())
+		soon(b.Rule)
+		soon(b.Kill)
+		soon(b.End)
+	}
+	switch {
+	case v.Lease.State == LeaseHeld && !v.changed(): // the renewal keeps the session
+	case !v.Session.Failed.IsZero():
+		soon(v.Session.Failed.Add(v.sessionRetry(now)))
+	default:
+		soon(v.Session.Kept.Add(v.sessionPeriod()))
+	}
 }
