@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,14 +28,18 @@ type Config struct {
 	// InitialCluster lists all members, this one included, the same on each; empty: this one alone. It matters on the first start only.
 	InitialCluster []Peer
 	Token          string // tells clusters apart that are made from the same addresses; "": "tanist"
-	Existing       bool   // this member was added to a running cluster, rather than making one with the others
+	Existing       bool   // never found a cluster: with an empty data directory, wait for a running one and join it
 
 	ClientTLS, PeerTLS *TLS // needed for https addresses
 
-	Heartbeat    time.Duration // of etcd's leader, 100 ms if 0; about the longest round trip between members
-	Election     time.Duration // 1 s if 0; at least 5 heartbeats and at most 50 s
-	CompactAfter time.Duration // age at which old versions of keys are dropped, 10 minutes if 0
-	QuotaBytes   int64         // size of the database that makes etcd refuse writes, 2 GiB if 0
+	Heartbeat time.Duration // of etcd's leader, 100 ms if 0; not less than the longest round trip between members
+	Election  time.Duration // 1 s if 0; at least 10 heartbeats and at most 50 s
+
+	// CompactAfter is the age at which old versions of keys are dropped, 10 minutes if 0. With CompactKeep above 0 it is not the age but the number of
+	// revisions that are kept.
+	CompactAfter time.Duration
+	CompactKeep  int64
+	QuotaBytes   int64 // size of the database that makes etcd refuse writes, 256 MiB if 0; at least 16 MiB
 
 	// Logger gets etcd's log: its information as debug, warnings and errors as such; nil: silence.
 	Logger *slog.Logger
@@ -64,13 +69,7 @@ func (c Config) etcd() (*embed.Config, error) {
 	}
 	e := embed.NewConfig()
 	e.Name, e.Dir = c.Name, filepath.Clean(c.DataDir)
-	e.InitialClusterToken = c.Token
-	if c.Token == "" {
-		e.InitialClusterToken = "tanist"
-	}
-	if c.Existing {
-		e.ClusterState = embed.ClusterStateFlagExisting
-	}
+	e.InitialClusterToken = c.token()
 	e.ListenClientUrls = parseURLs(c.ClientURLs, "client address", c.ClientTLS, bad)
 	e.ListenPeerUrls = parseURLs(c.PeerURLs, "peer address", c.PeerTLS, bad)
 	e.AdvertiseClientUrls, e.AdvertisePeerUrls = e.ListenClientUrls, e.ListenPeerUrls
@@ -81,19 +80,44 @@ func (c Config) etcd() (*embed.Config, error) {
 		e.AdvertisePeerUrls = parseURLs(c.AdvertisePeerURLs, "advertised peer address", c.PeerTLS, bad)
 	}
 	e.ClientTLSInfo, e.PeerTLSInfo = c.ClientTLS.info(), c.PeerTLS.info()
-	e.InitialCluster = c.initialCluster(e.AdvertisePeerUrls, bad)
+	e.InitialCluster = c.initialCluster(bad)
 	c.timing(e, bad)
-	e.QuotaBackendBytes = c.QuotaBytes
+	c.sizes(e, bad)
 	return e, errors.Join(errs...)
 }
 
-func (c Config) initialCluster(own []url.URL, bad func(string, ...any)) string {
-	peers := c.InitialCluster
-	if len(peers) == 0 {
-		for _, u := range own {
-			peers = append(peers, Peer{c.Name, u.String()})
-		}
+func (c Config) token() string {
+	if c.Token == "" {
+		return "tanist"
 	}
+	return c.Token
+}
+
+func (c Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Logger
+}
+
+// peers are the members of the initial cluster.
+func (c Config) peers() []Peer {
+	if len(c.InitialCluster) > 0 {
+		return c.InitialCluster
+	}
+	own := c.AdvertisePeerURLs
+	if len(own) == 0 {
+		own = c.PeerURLs
+	}
+	var out []Peer
+	for _, u := range own {
+		out = append(out, Peer{c.Name, u})
+	}
+	return out
+}
+
+func (c Config) initialCluster(bad func(string, ...any)) string {
+	peers := c.peers()
 	if !slices.ContainsFunc(peers, func(p Peer) bool { return p.Name == c.Name }) {
 		bad("the initial cluster does not contain this member, %q", c.Name)
 	}
@@ -122,14 +146,35 @@ func (c Config) timing(e *embed.Config, bad func(string, ...any)) {
 			*d.into = uint(d.value / time.Millisecond)
 		}
 	}
-	if e.ElectionMs < 5*e.TickMs {
-		bad("an election timeout of %d ms with a heartbeat of %d ms: at least five heartbeats", e.ElectionMs, e.TickMs)
+	if e.ElectionMs < 10*e.TickMs {
+		bad("an election timeout of %d ms with a heartbeat of %d ms: at least ten heartbeats", e.ElectionMs, e.TickMs)
 	}
-	keep := c.CompactAfter
-	if keep == 0 {
-		keep = 10 * time.Minute
+}
+
+// Sizes of a database. The keys of a PostgreSQL cluster take some kilobytes, and their old versions of ten minutes some more.
+const (
+	minQuota     = 16 << 20
+	defaultQuota = 256 << 20
+)
+
+func (c Config) sizes(e *embed.Config, bad func(string, ...any)) {
+	switch {
+	case c.CompactKeep < 0 || c.CompactAfter < 0:
+		bad("old versions cannot be kept for less than no time")
+	case c.CompactKeep > 0:
+		e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModeRevision, strconv.FormatInt(c.CompactKeep, 10)
+	case c.CompactAfter > 0:
+		e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModePeriodic, c.CompactAfter.String()
+	default:
+		e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModePeriodic, "10m"
 	}
-	e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModePeriodic, keep.String()
+	e.QuotaBackendBytes = defaultQuota
+	if c.QuotaBytes != 0 {
+		e.QuotaBackendBytes = c.QuotaBytes
+	}
+	if e.QuotaBackendBytes < minQuota {
+		bad("a quota of %d bytes: at least %d", e.QuotaBackendBytes, minQuota)
+	}
 }
 
 func parseURLs(texts []string, what string, t *TLS, bad func(string, ...any)) []url.URL {

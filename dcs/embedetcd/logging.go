@@ -12,36 +12,46 @@ import (
 )
 
 // newLogger makes the logger that etcd writes to. What etcd calls fatal, and its panics, call died and end the goroutine
-// instead of the process.
+// instead of the process. So does the one end of a member that etcd only logs: it was removed from its cluster.
 func newLogger(to *slog.Logger, died func(string)) *zap.Logger {
 	if to == nil {
 		to = slog.New(slog.DiscardHandler)
 	}
 	hook := dieHook(died)
-	return zap.New(&bridge{to: to}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+	return zap.New(&bridge{to: to, died: died}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 }
+
+// serverError is what etcd logs when the other members have told it that it is one of them no longer.
+const serverError = "server error"
 
 // dieHook runs after an entry of level panic or fatal was written, on the goroutine that wrote it.
 type dieHook func(string)
 
 func (d dieHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
-	text := e.Message
+	d(described(e.Message, fields))
+	runtime.Goexit()
+}
+
+func described(text string, fields []zapcore.Field) string {
 	for _, f := range fields {
 		if err, ok := f.Interface.(error); ok && f.Type == zapcore.ErrorType {
 			text += ": " + err.Error()
 		}
 	}
-	d(text)
-	runtime.Goexit()
+	return text
 }
 
 // bridge is a zap core that writes to slog.
 type bridge struct {
 	to     *slog.Logger
+	died   func(string)
 	fields []zapcore.Field
 }
 
-func (b *bridge) Enabled(l zapcore.Level) bool { return b.to.Enabled(context.Background(), level(l)) }
+// Enabled lets warnings through in any case: one of them is looked at.
+func (b *bridge) Enabled(l zapcore.Level) bool {
+	return l >= zapcore.WarnLevel || b.to.Enabled(context.Background(), level(l))
+}
 
 // level maps etcd's levels: what it tells in passing is detail to whoever embeds it.
 func level(l zapcore.Level) slog.Level {
@@ -57,7 +67,7 @@ func level(l zapcore.Level) slog.Level {
 }
 
 func (b *bridge) With(fields []zapcore.Field) zapcore.Core {
-	return &bridge{to: b.to, fields: append(slices.Clone(b.fields), fields...)}
+	return &bridge{to: b.to, died: b.died, fields: append(slices.Clone(b.fields), fields...)}
 }
 
 func (b *bridge) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -68,6 +78,12 @@ func (b *bridge) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.Check
 }
 
 func (b *bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if e.Message == serverError {
+		b.died(described("it is no member of its cluster any more", fields) + "; to let it join again, under a new identity, stop it and empty its data directory")
+	}
+	if !b.to.Enabled(context.Background(), level(e.Level)) {
+		return nil
+	}
 	enc := zapcore.NewMapObjectEncoder()
 	for _, f := range slices.Concat(b.fields, fields) {
 		f.AddTo(enc)

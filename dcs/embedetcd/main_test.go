@@ -37,10 +37,23 @@ func within(t testing.TB, d time.Duration) context.Context {
 // start runs n members for t.
 func start(t testing.TB, n int) []*embedetcd.Server {
 	t.Helper()
+	_, servers := found(t, n)
+	return servers
+}
+
+// found runs n members for t and tells how they were configured.
+func found(t testing.TB, n int) ([]embedetcd.Config, []*embedetcd.Server) {
+	t.Helper()
 	configs, err := embedetcd.Local(n, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return configs, startAll(t, configs)
+}
+
+// startAll runs members for t.
+func startAll(t testing.TB, configs []embedetcd.Config) []*embedetcd.Server {
+	t.Helper()
 	servers, err := embedetcd.StartAll(within(t, limit), configs)
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -13,6 +12,7 @@ import (
 
 // Server is a running member.
 type Server struct {
+	cfg       Config
 	endpoints []string
 	streams   context.Context // of clients: ended first, so that a stop need not wait for their watches
 	etcd      *embed.Etcd
@@ -22,6 +22,9 @@ type Server struct {
 	err error
 	end context.CancelFunc // ends streams
 
+	dir   *dataDir
+	voter chan struct{} // closed when the member has a vote, or has ended
+
 	stopOnce sync.Once
 	stopped  chan struct{} // etcd's goroutines have ended
 }
@@ -30,6 +33,10 @@ type Server struct {
 var ErrStopped = errors.New("it was stopped")
 
 // Start starts the member and returns when it takes part in its cluster. ctx bounds the start, not the life of the member.
+//
+// What a member with an empty data directory does, it finds out from the other members of the initial cluster. If one of them runs, it joins that cluster
+// under a new identity, as a learner first; one that the cluster knew at its address is removed. If all of them say that they are as empty,
+// they found a cluster. Else it waits, and says for whom.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	e, err := cfg.etcd()
 	if err != nil {
@@ -38,21 +45,84 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("embedded etcd: start: %w", context.Cause(ctx))
 	}
-	if err := os.MkdirAll(e.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("embedded etcd: make the data directory: %w", err)
-	}
-	s := &Server{done: make(chan struct{}), stopped: make(chan struct{})}
+	s := &Server{done: make(chan struct{}), stopped: make(chan struct{}), voter: make(chan struct{}), cfg: cfg}
 	s.streams, s.end = context.WithCancel(context.Background())
 	for _, u := range e.AdvertiseClientUrls {
 		s.endpoints = append(s.endpoints, u.String())
 	}
+	if err := s.start(ctx, cfg, e); err != nil {
+		s.end()
+		return nil, fmt.Errorf("embedded etcd: start: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, cfg Config, e *embed.Config) error {
+	dir, fresh, err := openOrGiveUp(ctx, e.Dir)
+	if err != nil {
+		return err
+	}
+	s.dir = dir
+	var id uint64
+	if fresh {
+		if id, err = s.enter(ctx, cfg, e); err != nil {
+			dir.close()
+			return err
+		}
+	}
 	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newLogger(cfg.Logger, s.died))
 	e.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainStreamInterceptor(s.endable)}
 	if err := s.run(ctx, e); err != nil {
-		s.end()
-		return nil, err
+		return err
 	}
-	return s, nil
+	if got := uint64(s.etcd.Server.MemberID()); id != 0 && got != id {
+		s.died(fmt.Sprintf("it joined as %x, and was added as %x", got, id))
+	}
+	go s.watch()
+	go s.vote(cfg)
+	return nil
+}
+
+// openOrGiveUp opens the data directory in a goroutine of its own: the disk may hang, and a caller that waits no longer must not hang with it.
+func openOrGiveUp(ctx context.Context, path string) (dir *dataDir, fresh bool, err error) {
+	type opened struct {
+		dir   *dataDir
+		fresh bool
+		err   error
+	}
+	result := make(chan opened, 1)
+	go func() {
+		dir, fresh, err := openFresh(path)
+		result <- opened{dir, fresh, err}
+	}()
+	select {
+	case o := <-result:
+		return o.dir, o.fresh, o.err
+	case <-ctx.Done():
+		go func() {
+			if o := <-result; o.err == nil {
+				o.dir.close()
+			}
+		}()
+		return nil, false, fmt.Errorf("the data directory %s does not answer: %w", path, context.Cause(ctx))
+	}
+}
+
+// openFresh opens the data directory and says whether no member has run on it yet.
+func openFresh(path string) (*dataDir, bool, error) {
+	dir, err := openDataDir(path)
+	if err != nil {
+		return nil, false, err
+	}
+	started, err := dir.started()
+	if err == nil && !started {
+		err = dir.clear()
+	}
+	if err != nil {
+		dir.close()
+		return nil, false, fmt.Errorf("look at the data directory: %w", err)
+	}
+	return dir, !started, nil
 }
 
 // run starts etcd in a goroutine of its own: etcd may end that goroutine (see newLogger), or take longer than ctx allows.
@@ -75,9 +145,11 @@ func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
 	select {
 	case <-over:
 	case <-s.done: // whatever waits inside etcd for the goroutine that died waits for ever
-		return fmt.Errorf("embedded etcd: start: %w", s.Err())
+		s.dir.close()
+		return s.Err()
 	case <-ctx.Done():
 		go func() { // a start that comes too late is undone
+			defer s.dir.close()
 			select {
 			case r := <-result:
 				if r.err == nil {
@@ -86,19 +158,19 @@ func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
 			case <-s.done:
 			}
 		}()
-		return fmt.Errorf("embedded etcd: start: %w", context.Cause(ctx))
+		return context.Cause(ctx)
 	}
 	select {
 	case r := <-result:
-		if r.err != nil {
-			return fmt.Errorf("embedded etcd: start: %w", r.err)
-		}
 		s.etcd = r.etcd
+		if r.err != nil {
+			s.dir.close()
+		}
+		return r.err
 	default:
-		return fmt.Errorf("embedded etcd: start: %w", s.Err())
+		s.dir.close()
+		return s.Err()
 	}
-	go s.watch()
-	return nil
 }
 
 // watch notices when etcd ends by itself. It ends with the member.
@@ -130,10 +202,17 @@ func (s *endableStream) Context() context.Context { return s.ctx }
 // Endpoints are the addresses for clients.
 func (s *Server) Endpoints() []string { return append([]string(nil), s.endpoints...) }
 
-// WaitReady waits until the member serves requests, which takes a majority of the cluster.
+// WaitReady waits until the member serves requests, which takes a majority of the cluster, and has a vote.
 func (s *Server) WaitReady(ctx context.Context) error {
 	select {
 	case <-s.etcd.Server.ReadyNotify():
+	case <-s.done:
+		return fmt.Errorf("embedded etcd: %w", s.Err())
+	case <-ctx.Done():
+		return fmt.Errorf("embedded etcd: wait for a majority of the members: %w", context.Cause(ctx))
+	}
+	select {
+	case <-s.voter:
 		return nil
 	case <-s.done:
 		return fmt.Errorf("embedded etcd: %w", s.Err())
@@ -171,6 +250,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		s.end()
 		go func() {
 			defer close(s.stopped)
+			defer s.dir.close()
 			s.etcd.Close()
 		}()
 	})

@@ -103,11 +103,13 @@ func TestRestart(t *testing.T) {
 
 // TestMajority: a member alone of three is started but not ready, and two of three serve.
 func TestMajority(t *testing.T) {
-	configs, err := embedetcd.Local(3, t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	configs, servers := found(t, 3)
 	ctx := within(t, limit)
+	for _, s := range servers {
+		if err := s.Stop(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
 	alone, err := embedetcd.Start(ctx, configs[0])
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +175,7 @@ func TestRefusedConfigurations(t *testing.T) {
 		"no client address":            func(c *embedetcd.Config) { c.ClientURLs = nil },
 		"write it as http://host:port": func(c *embedetcd.Config) { c.PeerURLs = []string{"10.0.0.1:2380"} },
 		"does not contain this member": func(c *embedetcd.Config) { c.Name = "other" },
-		"at least five heartbeats":     func(c *embedetcd.Config) { c.Heartbeat, c.Election = time.Second, 2*time.Second },
+		"at least ten heartbeats":      func(c *embedetcd.Config) { c.Heartbeat, c.Election = time.Second, 9*time.Second },
 	} {
 		cfg := good[0]
 		change(&cfg)
@@ -247,6 +249,19 @@ func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+// wait waits until the log holds text.
+func (l *lines) wait(t testing.TB, text string) {
+	t.Helper()
+	ctx := within(t, limit)
+	for again := time.NewTicker(10 * time.Millisecond); !strings.Contains(l.String(), text); {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("the log never says %q:\n%s", text, l)
+		}
+	}
 }
 
 func (l *lines) String() string {
