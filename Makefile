@@ -13,13 +13,16 @@ SIM := ./ha/hatest/...
 NOT_SIM = $$($(GO) list ./... | grep -v '/ha/hatest')
 SEEDS ?= 20000
 
-.PHONY: build test check demo bench bench-calm bench-failover bench-dcs chaos sim test-majors packages-test packages-demo clean
+# Servers of other projects that tests run, each built from a module of its own: bin/tools/NAME from internal/tools/NAME.
+TOOLS := $(patsubst internal/tools/%/go.mod,bin/tools/%,$(wildcard internal/tools/*/go.mod))
+
+.PHONY: build test check demo bench bench-calm bench-failover bench-dcs chaos sim test-majors tools packages-test packages-demo clean
 
 build:
 	$(GOBUILD) -o bin/ ./cmd/tanist ./cmd/tanistctl
 
 # All tests, with real servers; installs what they need. .ci/run calls this.
-test: packages-test check
+test: packages-test tools check
 	CI=true $(GOTEST) -count=1 -race $(NOT_SIM)
 	CI=true $(GOTEST) -count=1 -v $(SIM)
 
@@ -62,9 +65,16 @@ sim:
 	$(GOTEST) -timeout 0 -run 'TestSeeds|TestMutants' -v $(SIM) -args -sim.seeds=$(SEEDS)
 
 # The tests that run PostgreSQL, on other majors too: make test-majors PG_BINS=/usr/lib/postgresql/17/bin:/usr/lib/postgresql/18/bin
-test-majors: packages-test
+test-majors: packages-test tools
 	@test -n "$(PG_BINS)" || { echo "name the bin folders of the other versions: make test-majors PG_BINS=DIR:DIR" >&2; exit 2; }
 	CI=true PG_BINS="$(PG_BINS)" $(GOTEST) -count=1 ./postgres/... ./internal/... ./cmd/... ./e2e/...
+
+# Minutes the first time: Consul is a large program.
+tools: $(TOOLS)
+
+bin/tools/%: internal/tools/%/go.mod internal/tools/%/go.sum
+	@mkdir -p $(@D)
+	GOFLAGS= CGO_ENABLED=0 $(GO) build -C internal/tools/$* -buildvcs=false -trimpath -ldflags='-s -w' -o $(CURDIR)/$@ tool
 
 packages-test:
 	@scripts/install-packages test
