@@ -75,6 +75,15 @@ func runAgent(ctx context.Context, from config.Options, how options, stderr io.W
 	for _, w := range warnings {
 		a.log.Warn(w.String())
 	}
+	if a.store, err = newStore(a.cfg, a.log); err != nil {
+		return err
+	}
+	if err := a.awaitOneHome(ctx, signals); err != nil {
+		if errors.Is(err, errAsked) {
+			return nil
+		}
+		return err
+	}
 	if err := a.assemble(ctx); err != nil {
 		return err
 	}
@@ -90,16 +99,13 @@ func refuseRoot(uid int, dataDir string) error {
 		"start it as the user that owns " + dataDir + ", on most systems postgres"}
 }
 
-// assemble makes the parts, in the order in which they need each other. Nothing here waits for other machines.
+// assemble makes the other parts, in the order in which they need each other. Nothing here waits for other machines.
 func (a *agent) assemble(ctx context.Context) error {
 	clock, err := bootclock.New()
 	if err != nil {
 		return err
 	}
 	startID := rand.Text()
-	if a.store, err = newStore(a.cfg, a.log); err != nil {
-		return err
-	}
 	peers, err := restclient.New(wire.RESTClient(a.cfg, true))
 	if err != nil {
 		return err

@@ -20,6 +20,8 @@ type Backend struct {
 	login *login
 	era   *era
 
+	members members
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
 
@@ -45,6 +47,7 @@ func New(cfg Config) (*Backend, error) {
 		return nil, fmt.Errorf("etcd: prepare connections: %w", err)
 	}
 	b := &Backend{pool: p, login: newLogin(cfg.Username, cfg.Password), era: &era{logger: cfg.Logger}}
+	b.members.follow = cfg.FollowMembers
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	return b, nil
 }
@@ -65,6 +68,9 @@ func (b *Backend) Close() error {
 	b.wg.Wait()
 	return b.pool.close()
 }
+
+// SetCredentials changes user and password for all requests that begin from now on.
+func (b *Backend) SetCredentials(user, password string) { b.login.change(user, password) }
 
 // begin starts a request: its context ends with the caller's and with the backend. Each begin needs its end.
 func (b *Backend) begin(ctx context.Context, op string) (context.Context, func(), error) {
@@ -168,7 +174,9 @@ func (b *Backend) OpenSession(ctx context.Context, ttl time.Duration) (dcs.Sessi
 	if r.Error != "" {
 		return nil, &Error{Op: "open session", Class: dcs.ErrUnavailable, Err: errors.New(r.Error)}
 	}
-	return &session{backend: b, lease: r.ID, ttl: time.Duration(r.TTL) * time.Second, store: b.era.store()}, nil
+	x := &session{backend: b, lease: r.ID, ttl: time.Duration(r.TTL) * time.Second, store: b.era.store()}
+	b.followMembers(x.ttl)
+	return x, nil
 }
 
 // headed is every answer of etcd.

@@ -10,11 +10,19 @@ import (
 	"strings"
 )
 
-// Config says where the store is and how to get in. Endpoints are required; everything else has a useful zero value.
+// Config says where the store is and how to get in. Endpoints or SRV are required; everything else has a useful zero value.
 type Config struct {
 	// Endpoints are the client addresses of the members: "http://host:port", "https://host:port" or "host:port", which
 	// means https when TLS is given and http otherwise. A missing port is 2379.
 	Endpoints []string
+	// SRV is the domain whose DNS names the endpoints, instead of Endpoints: _etcd-client-ssl._tcp.DOMAIN (https), else
+	// _etcd-client._tcp.DOMAIN, and the older _etcd-ssl and _etcd; SRVSuffix makes "_etcd-client-SUFFIX" of it.
+	SRV, SRVSuffix string
+	// FollowMembers adds the members that etcd itself lists to the endpoints, and drops those again when they leave: at the first
+	// session, and every ten TTLs. Endpoints are never dropped. Not for endpoints that are proxies.
+	FollowMembers bool
+	// Resolver resolves SRV and the names of endpoints; nil: the system's.
+	Resolver *net.Resolver
 	// InOrder makes the first endpoint the first to be asked. The default is to begin anywhere, so that the
 	// agents of a cluster spread over the members.
 	InOrder bool
@@ -38,8 +46,11 @@ const defaultPort = "2379"
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
 	var errs []error
-	if len(c.Endpoints) == 0 {
+	if len(c.Endpoints) == 0 && c.SRV == "" {
 		errs = append(errs, errors.New("etcd: no endpoint is given"))
+	}
+	if len(c.Endpoints) > 0 && c.SRV != "" {
+		errs = append(errs, errors.New("etcd: endpoints are given, and a domain to find them by"))
 	}
 	for _, e := range c.Endpoints {
 		if _, err := parseEndpoint(e, c.TLS != nil); err != nil {

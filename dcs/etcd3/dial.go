@@ -24,10 +24,10 @@ const (
 )
 
 // open prepares a connection to a. Nothing is sent before it is used.
-func open(a address, files *TLS) (*grpc.ClientConn, error) {
+func open(a address, files *TLS, d *net.Dialer) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+a.hostport,
 		grpc.WithTransportCredentials(transportCredentials(a, files)),
-		grpc.WithContextDialer(dial),
+		grpc.WithContextDialer(func(ctx context.Context, hostport string) (net.Conn, error) { return dial(ctx, d, hostport) }),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: redialEvery / 5, Multiplier: 1.6, Jitter: 0.2, MaxDelay: redialEvery * 4 / 5},
 			MinConnectTimeout: dialBudget,
@@ -39,9 +39,14 @@ func open(a address, files *TLS) (*grpc.ClientConn, error) {
 	)
 }
 
+// newDialer makes a dialer whose connections the kernel looks after while they are idle, so that this process can sleep.
+func newDialer(r *net.Resolver) *net.Dialer {
+	return &net.Dialer{Resolver: r, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: time.Second, Count: 3}}
+}
+
 // dial makes a TCP connection. While the host does not answer, the kernel would wait longer and longer between its
 // attempts; so another one begins every redialEvery, and the first that gets through is used.
-func dial(ctx context.Context, hostport string) (net.Conn, error) {
+func dial(ctx context.Context, d *net.Dialer, hostport string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -50,8 +55,6 @@ func dial(ctx context.Context, hostport string) (net.Conn, error) {
 	}
 	results := make(chan result)
 	attempt := func() {
-		// The kernel looks after an idle connection, so that this process can sleep.
-		d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: time.Second, Count: 3}}
 		c, err := d.DialContext(ctx, "tcp", hostport)
 		select {
 		case results <- result{c, err}:

@@ -13,16 +13,37 @@ import (
 
 // login holds the token that etcd gave for user and password. Tokens are known to all members; each may lose them.
 type login struct {
-	user, password string
-	asking         chan struct{} // capacity 1: held by the one who authenticates
+	asking chan struct{} // capacity 1: held by the one who authenticates
 
-	mu    sync.Mutex
-	token string
-	off   bool // the server said that it does not authenticate
+	mu             sync.Mutex
+	user, password string
+	token          string
+	off            bool // the server said that it does not authenticate
 }
 
 func newLogin(user, password string) *login {
 	return &login{user: user, password: password, asking: make(chan struct{}, 1)}
+}
+
+func (l *login) credentials() (user, password string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.user, l.password
+}
+
+// named says whether there is a user to authenticate as.
+func (l *login) named() bool {
+	user, _ := l.credentials()
+	return user != ""
+}
+
+// change makes the next request authenticate anew.
+func (l *login) change(user, password string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.user != user || l.password != password {
+		l.user, l.password, l.token, l.off = user, password, "", false
+	}
 }
 
 func (l *login) current() (token string, needed bool) {
@@ -56,15 +77,18 @@ func (l *login) renew(ctx context.Context, conn grpc.ClientConnInterface, old st
 		return context.Cause(ctx)
 	}
 	l.mu.Lock()
-	fresh := l.token != old
+	fresh, user, password := l.token != old, l.user, l.password
 	l.mu.Unlock()
-	if fresh || l.user == "" {
+	if fresh || user == "" {
 		return nil
 	}
 	ctx = metadata.AppendToOutgoingContext(ctx, rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader)
-	answer, err := pb.NewAuthClient(conn).Authenticate(ctx, &pb.AuthenticateRequest{Name: l.user, Password: l.password})
+	answer, err := pb.NewAuthClient(conn).Authenticate(ctx, &pb.AuthenticateRequest{Name: user, Password: password})
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.user != user || l.password != password {
+		return err // they were changed meanwhile
+	}
 	if errors.Is(rpctypes.Error(err), rpctypes.ErrAuthNotEnabled) {
 		l.token, l.off = "", true
 		return nil

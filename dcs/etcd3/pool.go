@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 // endpoint is one member of etcd, or what stands before it.
 type endpoint struct {
+	address
 	name string
 	conn *grpc.ClientConn
 }
@@ -23,39 +25,51 @@ type endpoint struct {
 // pool holds the endpoints in the order in which they should be asked: the one in use first.
 type pool struct {
 	logger *slog.Logger
-	size   int
+	files  *TLS
+	dialer *net.Dialer
+	srv    *srv           // nil: the endpoints are configured
 	wg     sync.WaitGroup // of the goroutines that wait for connections
 
-	mu     sync.Mutex
-	order  []*endpoint
-	inUse  *endpoint                   // the last that answered; nil: none has yet
-	silent map[*endpoint]chan struct{} // closed when the endpoint falls silent, then made anew
+	mu      sync.Mutex
+	given   []address // configured, or named by DNS: kept whatever the members say
+	order   []*endpoint
+	retired []*endpoint                 // left the list; somebody may still use them
+	inUse   *endpoint                   // the last that answered; nil: none has yet
+	silent  map[*endpoint]chan struct{} // closed when the endpoint falls silent, then made anew
 }
 
 func newPool(cfg Config) (*pool, error) {
-	p := &pool{logger: cfg.Logger, size: len(cfg.Endpoints), silent: map[*endpoint]chan struct{}{}}
-	for _, text := range cfg.Endpoints {
-		a, err := parseEndpoint(text, cfg.TLS != nil)
-		if err != nil {
+	p := &pool{logger: cfg.Logger, files: cfg.TLS, dialer: newDialer(cfg.Resolver), silent: map[*endpoint]chan struct{}{}}
+	if cfg.SRV != "" {
+		p.srv = newSRV(cfg)
+		return p, nil
+	}
+	given := make([]address, len(cfg.Endpoints))
+	for i, text := range cfg.Endpoints {
+		var err error
+		if given[i], err = parseEndpoint(text, cfg.TLS != nil); err != nil {
 			return nil, err
 		}
-		conn, err := open(a, cfg.TLS)
-		if err != nil {
-			return nil, errors.Join(err, p.close())
-		}
-		ep := &endpoint{name: a.String(), conn: conn}
-		p.order = append(p.order, ep)
-		p.silent[ep] = make(chan struct{})
 	}
 	if !cfg.InOrder {
-		rand.Shuffle(len(p.order), func(i, j int) { p.order[i], p.order[j] = p.order[j], p.order[i] })
+		rand.Shuffle(len(given), func(i, j int) { given[i], given[j] = given[j], given[i] })
+	}
+	if err := p.give(given); err != nil {
+		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
 }
 
+// size is how many endpoints there are.
+func (p *pool) size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.order)
+}
+
 func (p *pool) close() error {
 	var errs []error
-	for _, ep := range p.order {
+	for _, ep := range slices.Concat(p.order, p.retired) {
 		errs = append(errs, ep.conn.Close())
 	}
 	p.wg.Wait()
@@ -70,19 +84,18 @@ func (p *pool) prefer(ep *endpoint) {
 		p.logger.Info("etcd endpoint changed", "from", was.name, "to", ep.name)
 	}
 	p.inUse = ep
-	if p.order[0] == ep {
-		return
+	if i := slices.Index(p.order, ep); i > 0 {
+		p.order = slices.Insert(slices.Delete(p.order, i, i+1), 0, ep)
 	}
-	i := slices.Index(p.order, ep)
-	p.order = slices.Insert(slices.Delete(p.order, i, i+1), 0, ep)
 }
 
 // avoid makes ep the last to be asked.
 func (p *pool) avoid(ep *endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.Index(p.order, ep)
-	p.order = append(slices.Delete(p.order, i, i+1), ep)
+	if i := slices.Index(p.order, ep); i >= 0 {
+		p.order = append(slices.Delete(p.order, i, i+1), ep)
+	}
 }
 
 // fellSilent says that ep did not answer in time: its watches end, as they are probably as dead as the request was.
@@ -106,6 +119,9 @@ func (p *pool) silence(ep *endpoint) <-chan struct{} {
 func (p *pool) ready(ctx context.Context, use func(*endpoint) bool) (*endpoint, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
+	}
+	if err := p.located(ctx); err != nil {
+		return nil, err
 	}
 	p.mu.Lock()
 	candidates := slices.DeleteFunc(slices.Clone(p.order), func(ep *endpoint) bool { return !use(ep) })
@@ -175,6 +191,9 @@ func (p *pool) complaint() (name string, err error) {
 	p.mu.Lock()
 	order := slices.Clone(p.order)
 	p.mu.Unlock()
+	if len(order) == 0 {
+		return p.srv.complaint()
+	}
 	for _, ep := range order {
 		if ep.conn.GetState() != connectivity.TransientFailure {
 			continue

@@ -49,7 +49,7 @@ func repeat[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error
 				t.won(a.ep)
 				return a.answer, nil
 			}
-			if err := t.final(ctx, a.ep, a.err, b.login.user); err != nil {
+			if err := t.final(ctx, a.ep, a.err, b.login.named()); err != nil {
 				return none, err
 			}
 			t.fail(a.ep, a.sent && judge(a.err) == failed, a.err)
@@ -63,6 +63,7 @@ func repeat[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error
 			if t.again() && k.linearizable {
 				b.era.forget()
 			}
+			b.lookAgain(attempts)
 			if t.left() {
 				launch()
 			}
@@ -76,6 +77,18 @@ func repeat[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error
 			return none, t.expired(ctx, k.changes && (t.sent || t.asking()))
 		}
 	}
+}
+
+// lookAgain asks DNS for other endpoints after all have failed. It does not wait.
+func (b *Backend) lookAgain(ctx context.Context) {
+	if b.pool.srv == nil {
+		return
+	}
+	b.wg.Add(1) // inside a request, which holds one already
+	go func() {
+		defer b.wg.Done()
+		b.pool.lookAgain(ctx)
+	}()
 }
 
 // once carries out a request that must not be made twice: it moves on to another endpoint only as long as no server can have seen it.
@@ -103,7 +116,7 @@ func once[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error) 
 			t.won(ep)
 			return a.answer, nil
 		}
-		if err := t.final(ctx, ep, a.err, b.login.user); err != nil {
+		if err := t.final(ctx, ep, a.err, b.login.named()); err != nil {
 			return none, err
 		}
 		t.fail(ep, false, a.err)
@@ -122,7 +135,7 @@ var errSilent = errors.New("no answer in time")
 // window bounds the wait for the answer to a write: where there is another endpoint to ask what became of it, to a third of the
 // time left, though between patience and longestSilence.
 func (b *Backend) window(ctx context.Context) (context.Context, context.CancelFunc) {
-	if b.pool.size == 1 {
+	if b.pool.size() == 1 {
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, min(max(third(ctx), patience), longestSilence), errSilent)

@@ -55,6 +55,7 @@ func (s *session) keepAlive(ctx context.Context, op string) (*pb.ResponseHeader,
 	case r.TTL <= 0:
 		return nil, &Error{Op: op, Class: dcs.ErrSessionLost, Err: errNoLease}
 	}
+	s.backend.followMembers(s.ttl)
 	return r.Header, nil
 }
 

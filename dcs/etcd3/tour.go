@@ -124,7 +124,7 @@ func (t *tour) won(ep *endpoint) {
 func (t *tour) left() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.open+len(t.failed) < t.pool.size
+	return t.open+len(t.failed) < max(t.pool.size(), 1)
 }
 
 // pause returns a channel that fires when the next round may begin.
@@ -162,7 +162,7 @@ func (t *tour) expired(ctx context.Context, mayHaveHappened bool) error {
 }
 
 // final returns the error to give up with, if err ends the request wherever it is sent.
-func (t *tour) final(ctx context.Context, ep *endpoint, err error, user string) error {
+func (t *tour) final(ctx context.Context, ep *endpoint, err error, named bool) error {
 	e := &Error{Op: t.op, Endpoint: ep.name, Err: plain(ctx, err), Hint: hint(ep.name, err)}
 	switch judge(err) {
 	case lost:
@@ -170,7 +170,7 @@ func (t *tour) final(ctx context.Context, ep *endpoint, err error, user string) 
 	case refused:
 		e.Class = dcs.ErrUnavailable
 	case relogin:
-		if user != "" {
+		if named {
 			return nil // this member may have lost our token just now; the next one may know it
 		}
 		e.Class = dcs.ErrUnavailable

@@ -82,7 +82,7 @@ func (b *Backend) openWatch(ctx context.Context, prefix string) (*stream, error)
 			t.won(ep)
 			return a.answer, nil
 		}
-		if err := t.final(ctx, ep, a.err, b.login.user); err != nil {
+		if err := t.final(ctx, ep, a.err, b.login.named()); err != nil {
 			return nil, err
 		}
 		t.fail(ep, false, a.err)
@@ -94,7 +94,7 @@ func (b *Backend) watchOn(ctx context.Context, ep *endpoint, prefix string) (*st
 	silent := b.pool.silence(ep)
 	patient := third(ctx)
 	ctx, end := context.WithCancel(ctx)
-	if b.pool.size > 1 {
+	if b.pool.size() > 1 {
 		giveUp := time.AfterFunc(min(patience, patient), end)
 		defer giveUp.Stop()
 	}
