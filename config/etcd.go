@@ -7,8 +7,10 @@ import (
 
 // Etcd3 is the section etcd3, or etcd, which is read alike and spoken to over version 3 of the protocol.
 type Etcd3 struct {
-	Hosts             []HostPort
-	Protocol          string // http or https
+	Hosts             []HostPort // empty where SRV finds them
+	SRV, SRVSuffix    string     // domain whose DNS names the servers, and what their records' names end with
+	UseProxies        bool       // hosts are proxies: the members behind them are not asked directly
+	Protocol          string     // http or https; with SRV, its records decide
 	Username          string
 	Password          Secret
 	CACert, Cert, Key string // PEM files, used with https
@@ -22,6 +24,16 @@ func (e *Etcd3) Endpoints() []string {
 		out[i] = e.Protocol + "://" + h.String()
 	}
 	return out
+}
+
+// place is e without what a running agent takes up.
+func (e *Etcd3) place() *Etcd3 {
+	if e == nil {
+		return nil
+	}
+	p := *e
+	p.Username, p.Password = "", ""
+	return &p
 }
 
 func readEtcd(s *section, name string) *Etcd3 {
@@ -38,35 +50,39 @@ func readEtcd(s *section, name string) *Etcd3 {
 		Key:      s.text("key", ""),
 	}
 	port := int(s.integer("port", 2379, 1, 65535, ""))
-	discovery := false
+	e.UseProxies = s.boolean("use_proxies", false)
 	for _, k := range []string{"srv", "discovery_srv", "srv_domain"} {
-		if s.has(k) {
-			discovery = true
-			s.r.fail(s.at(k), "discovery of etcd by DNS is not built yet in this release", "list the servers below hosts")
+		if s.has(k) && e.SRV == "" {
+			e.SRV = strings.Trim(s.text(k, ""), ".")
 		}
 	}
-	s.known["srv_suffix"], s.known["use_proxies"] = true, true
+	e.SRVSuffix = s.text("srv_suffix", "")
 	switch {
 	case s.has("proxy"):
+		e.UseProxies = true
 		e.readURL(s, "proxy", port)
+	case e.SRV != "":
 	case s.has("url"):
 		e.readURL(s, "url", port)
 	case s.has("hosts"):
 		e.readHosts(s, "hosts", port)
 	case s.has("host"):
 		e.readHosts(s, "host", port)
-	case !discovery:
-		s.r.fail(s.path, "no server is named", "write hosts, a list of HOST:PORT")
+	default:
+		s.r.fail(s.path, "no server is named", "write hosts, a list of HOST:PORT, or srv, a domain whose DNS names them")
+	}
+	if len(e.Hosts) > 0 {
+		e.SRV, e.SRVSuffix = "", "" // a proxy goes first
 	}
 	for _, k := range []string{"proxy", "url", "hosts", "host"} {
 		s.known[k] = true
 	}
-	if e.Protocol == "http" && (e.CACert != "" || e.Cert != "") {
+	if e.Protocol == "http" && e.SRV == "" && (e.CACert != "" || e.Cert != "") {
 		s.r.warn(s.path, "certificates are given, and protocol is http: they are not used", "write protocol: https")
 	}
 	if name == "etcd" {
-		s.r.warn(s.path, "is read like etcd3: version 3 of etcd's protocol is used",
-			"Patroni keeps a cluster under etcd: in the keyspace of version 2, which is another; rename the section to etcd3 once no Patroni uses it")
+		s.r.warn(s.path, "is read like etcd3: version 3 of etcd's protocol is used, and version 2 is asked first whether Patroni keeps the cluster there",
+			"rename the section to etcd3 once no Patroni uses it; then nothing is asked")
 	}
 	s.done()
 	return e

@@ -169,8 +169,7 @@ func TestBadInput(t *testing.T) {
 			"p.yml:6: exhibitor: Exhibitor, for ZooKeeper, is not built yet in this release; use etcd3 or embedetcd"}},
 		{"two stores", "etcd3: {host: a}\nembedetcd: {data_dir: /e, peer_listen: 10.0.0.1:2380}\n", []string{
 			"p.yml:2: embedetcd: a second store, beside etcd3; keep one of the two sections"}},
-		{"etcd without servers", "etcd3: {protocol: https}\n", []string{"p.yml:1: etcd3: no server is named; write hosts, a list of HOST:PORT"}},
-		{"etcd by DNS", "etcd3: {srv: example.org}\n", []string{"p.yml:1: etcd3.srv: discovery of etcd by DNS is not built yet in this release; list the servers below hosts"}},
+		{"etcd without servers", "etcd3: {protocol: https}\n", []string{"p.yml:1: etcd3: no server is named; write hosts, a list of HOST:PORT, or srv, a domain whose DNS names them"}},
 		{"etcd's addresses", "etcd3:\n  hosts:\n    - a:b\n    - ftp://x\n", []string{
 			`p.yml:2: etcd3.hosts: port of "a:b": not a number; write HOST:PORT`,
 			"p.yml:2: etcd3.hosts: not a URL of etcd; write http://HOST:PORT or https://HOST:PORT"}},

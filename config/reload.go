@@ -13,7 +13,7 @@ func (c *Config) RestartNeeded(next *Config) []string {
 		{"name", c.Name, next.Name},
 		{"scope", c.Scope, next.Scope},
 		{"namespace", c.Namespace, next.Namespace},
-		{"etcd3", c.Etcd3, next.Etcd3},
+		{"etcd3", c.Etcd3.place(), next.Etcd3.place()},
 		{"embedetcd", c.EmbedEtcd, next.EmbedEtcd},
 		{"watchdog.device", c.Watchdog.Device, next.Watchdog.Device},
 		{"watchdog.driver", c.Watchdog.Driver, next.Watchdog.Driver},

@@ -174,7 +174,7 @@ func (c *Config) checkFiles(r *reader) {
 	if c.Ctl.CACert == c.RestAPI.CAFile {
 		delete(files, "ctl.cacert")
 	}
-	if e := c.Etcd3; e != nil && e.Protocol == "https" {
+	if e := c.Etcd3; e != nil && (e.Protocol == "https" || e.SRV != "") {
 		files[e.Section+".cacert"], files[e.Section+".cert"], files[e.Section+".key"] = e.CACert, e.Cert, e.Key
 	}
 	if e := c.EmbedEtcd; e != nil {

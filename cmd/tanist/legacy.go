@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/internal/wire"
 )
 
 const (
@@ -54,41 +53,28 @@ const legacyHint = "make each etcd endpoint answer; or, when Patroni is stopped 
 
 // lookForLegacy looks once. doubt is what keeps it from being done.
 func (a *agent) lookForLegacy(ctx context.Context) (done bool, doubt string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, legacyBudget)
-	defer cancel()
-	prefix := a.store.client.Prefix()
-	legacy, answers, err := a.store.backend.AskLegacy(ctx, prefix)
-	switch {
-	case err != nil:
-		return false, err.Error(), nil
-	case legacy == etcd3.LegacyAbsent:
+	asking, cancel := context.WithTimeout(ctx, legacyBudget)
+	legacy, answers := wire.Legacy(asking, a.cfg, a.store.backend)
+	cancel()
+	switch legacy {
+	case etcd3.LegacyAbsent:
 		return true, "", nil
-	case legacy == etcd3.LegacyFound:
-		folder := strings.TrimSuffix(prefix, "/")
-		return true, "", &hinted{
-			fmt.Errorf("cluster %s is one of Patroni, in the keyspace of etcd's version 2 (%s): this agent would promote beside it", a.cfg.Scope, folder),
-			"stop Patroni on all members; then rename the section etcd to etcd3, or remove the old keys: ETCDCTL_API=2 etcdctl rm -r " + folder}
+	case etcd3.LegacyFound:
+		return true, "", wire.FoundLegacy(a.cfg)
 	}
 	if entries, err := os.ReadDir(a.cfg.PostgreSQL.DataDir); errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
-		a.log.Warn("it could not be ruled out that Patroni keeps a cluster of this name in etcd's version 2", "answers", answersText(answers))
+		a.log.Warn("it could not be ruled out that Patroni keeps a cluster of this name in etcd's version 2", "answers", answers)
 		return true, "", nil // nothing here could be promoted
 	}
-	cluster, err := a.store.client.Load(ctx)
+	reading, cancel := context.WithTimeout(ctx, legacyBudget)
+	defer cancel()
+	cluster, err := a.store.client.Load(reading)
 	if err == nil && cluster.Initialize != nil && dcs.ValidSystemID(cluster.Initialize.SystemID) {
 		return true, "", nil
 	}
-	doubt = answersText(answers)
+	doubt = answers
 	if err != nil {
 		doubt += "; version 3: " + err.Error()
 	}
 	return false, doubt, nil
-}
-
-// answersText says what the endpoints said.
-func answersText(answers []etcd3.LegacyAnswer) string {
-	texts := make([]string, len(answers))
-	for i, a := range answers {
-		texts[i] = a.Endpoint + ": " + a.Text
-	}
-	return strings.Join(texts, "; ")
 }

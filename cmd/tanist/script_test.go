@@ -59,14 +59,6 @@ const patience = time.Minute
 //	ended NAME CODE         wait for its end, and compare the exit code
 func TestScripts(t *testing.T) {
 	bin := pgtest.BinDir(t)
-	in := func(f func(w *world, ts *testscript.TestScript, args []string)) func(*testscript.TestScript, bool, []string) {
-		return func(ts *testscript.TestScript, neg bool, args []string) {
-			if neg {
-				ts.Fatalf("! is not supported here")
-			}
-			f(ts.Value(worldKey{}).(*world), ts, args)
-		}
-	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
@@ -76,12 +68,31 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PGBIN", bin)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"tanist": in((*world).run), "code": in((*world).code), "port": in((*world).port),
-			"occupy": in((*world).occupy), "expand": in((*world).expand), "start": in((*world).start),
-			"log": in((*world).log), "signal": in((*world).signal), "ended": in((*world).ended),
-		},
+		Cmds: commands(nil),
 	})
+}
+
+// worldCommand is a command of scripts.
+type worldCommand func(w *world, ts *testscript.TestScript, args []string)
+
+// commands are those of TestScripts, and more.
+func commands(more map[string]worldCommand) map[string]func(*testscript.TestScript, bool, []string) {
+	all := map[string]func(*testscript.TestScript, bool, []string){}
+	for _, list := range []map[string]worldCommand{more, {
+		"tanist": (*world).run, "code": (*world).code, "port": (*world).port,
+		"occupy": (*world).occupy, "expand": (*world).expand, "start": (*world).start,
+		"log": (*world).log, "signal": (*world).signal, "ended": (*world).ended,
+	}} {
+		for name, f := range list {
+			all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg {
+					ts.Fatalf("! is not supported here")
+				}
+				f(ts.Value(worldKey{}).(*world), ts, args)
+			}
+		}
+	}
+	return all
 }
 
 type worldKey struct{}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/tanist-ha/tanist/internal/logging"
+	"github.com/tanist-ha/tanist/internal/wire"
 )
 
 // catchSignals makes signals arrive on the channel instead of ending the process. Early ones wait there.
@@ -56,6 +57,7 @@ func (a *agent) reload() {
 	}
 	a.level.Set(logging.Level(next.Log.Level))
 	a.node.Reload(settings)
+	wire.Reload(a.store.backend, next)
 	if err := a.server.ReloadCertificates(); err != nil {
 		a.log.Error("the certificate of the REST API was not reloaded", "error", err)
 	}

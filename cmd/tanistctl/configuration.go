@@ -10,6 +10,7 @@ import (
 
 	"github.com/tanist-ha/tanist/config"
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/wire"
 )
 
@@ -82,17 +83,26 @@ func (a *app) configPath() (string, error) {
 // clusterStore is the store of one cluster.
 type clusterStore struct {
 	*dcs.Client
+	cfg     *config.Config
 	backend dcs.Backend
+}
+
+// Legacy implements adopter.
+func (s clusterStore) Legacy(ctx context.Context) (etcd3.Legacy, string) {
+	return wire.Legacy(ctx, s.cfg, s.backend)
 }
 
 func (s clusterStore) Close() error { return s.backend.Close() }
 
-// connect opens the store of cfg. Nothing is sent before the first request.
-func connect(_ context.Context, cfg *config.Config) (store, error) {
+// connect opens the store of cfg. Nothing is sent before the first request, but the question whether the cluster is elsewhere.
+func connect(ctx context.Context, cfg *config.Config) (store, error) {
 	backend, err := wire.Backend(cfg, nil)
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseLegacy(ctx, cfg, backend); err != nil {
+		return nil, errors.Join(err, backend.Close())
+	}
 	client := dcs.NewClient(backend, dcs.Options{Namespace: cfg.Namespace, Scope: cfg.Scope})
-	return clusterStore{client, backend}, nil
+	return clusterStore{client, cfg, backend}, nil
 }

@@ -36,6 +36,13 @@
 // before, comes from another store, and dcs.Snapshot.StoreID changes: sessions are lost there, while a confirmation is unknown, because
 // what is missing in another store says nothing about who leads.
 //
+// # Endpoints
+//
+// Endpoints are configured, or found by DNS (Config.SRV). With Config.FollowMembers those that etcd lists are added, each once it has answered
+// there as the member that it is said to be; the configured ones are kept whatever the list says.
+//
+// Version 2 of the protocol has a keyspace of its own, which Patroni uses under its section etcd; Backend.AskLegacy looks there.
+//
 // # Certificates and passwords
 //
 // Certificate files are read anew at each handshake, so that renewed ones need no restart. With a user name the package

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/tanist-ha/tanist/config"
+	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 )
 
@@ -13,9 +14,10 @@ func Etcd3(cfg *config.Config, logger *slog.Logger) (etcd3.Config, error) {
 	case cfg.Etcd3 != nil:
 		e := cfg.Etcd3
 		out := etcd3.Config{
-			Endpoints: e.Endpoints(), Username: e.Username, Password: string(e.Password), Logger: logger,
+			Endpoints: e.Endpoints(), SRV: e.SRV, SRVSuffix: e.SRVSuffix, FollowMembers: !e.UseProxies,
+			Username: e.Username, Password: string(e.Password), Logger: logger,
 		}
-		if e.Protocol == "https" {
+		if e.Protocol == "https" || e.SRV != "" && (e.CACert != "" || e.Cert != "") {
 			out.TLS = &etcd3.TLS{CAFile: e.CACert, CertFile: e.Cert, KeyFile: e.Key}
 		}
 		return out, nil
@@ -28,4 +30,11 @@ func Etcd3(cfg *config.Config, logger *slog.Logger) (etcd3.Config, error) {
 		return out, nil
 	}
 	return etcd3.Config{}, ErrNoStore
+}
+
+// Reload makes b, opened by Backend, use what next says of user and password.
+func Reload(b dcs.Backend, next *config.Config) {
+	if store, ok := b.(*etcd3.Backend); ok && next.Etcd3 != nil {
+		store.SetCredentials(next.Etcd3.Username, string(next.Etcd3.Password))
+	}
 }

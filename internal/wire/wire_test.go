@@ -54,9 +54,13 @@ func TestEtcd3(t *testing.T) {
 		err  error
 	}{
 		"plain": {config.Config{Etcd3: &config.Etcd3{Hosts: []config.HostPort{{Host: "a", Port: 1}, {Host: "b", Port: 2}}, Protocol: "http", Username: "u", Password: "p"}},
-			etcd3.Config{Endpoints: []string{"http://a:1", "http://b:2"}, Username: "u", Password: "p"}, nil},
+			etcd3.Config{Endpoints: []string{"http://a:1", "http://b:2"}, FollowMembers: true, Username: "u", Password: "p"}, nil},
 		"certificates": {config.Config{Etcd3: &config.Etcd3{Hosts: []config.HostPort{{Host: "a", Port: 1}}, Protocol: "https", CACert: "ca", Cert: "cert", Key: "key"}},
-			etcd3.Config{Endpoints: []string{"https://a:1"}, TLS: tls}, nil},
+			etcd3.Config{Endpoints: []string{"https://a:1"}, FollowMembers: true, TLS: tls}, nil},
+		"proxies": {config.Config{Etcd3: &config.Etcd3{Hosts: []config.HostPort{{Host: "a", Port: 1}}, UseProxies: true, Protocol: "http"}},
+			etcd3.Config{Endpoints: []string{"http://a:1"}}, nil},
+		"by DNS, with certificates": {config.Config{Etcd3: &config.Etcd3{SRV: "x.org", SRVSuffix: "s", Protocol: "http", CACert: "ca", Cert: "cert", Key: "key"}},
+			etcd3.Config{Endpoints: []string{}, SRV: "x.org", SRVSuffix: "s", FollowMembers: true, TLS: tls}, nil},
 		"embedded": {config.Config{EmbedEtcd: &config.EmbedEtcd{ClientAdvertise: []string{"http://127.0.0.1:2379"}}},
 			etcd3.Config{Endpoints: []string{"http://127.0.0.1:2379"}}, nil},
 		"none": {config.Config{}, etcd3.Config{}, ErrNoStore},
