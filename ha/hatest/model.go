@@ -85,6 +85,32 @@ func (m *Model) Write(name string, row int) bool {
 	return true
 }
 
+// Wait commits a row on the named server, whose client then waits for a synchronous standby that never answers; false: the server takes no
+// writes. Until the wait ends nobody sees the row there, although it is in the log, and every standby shows it. It ends with the server, or by
+// EndWaits.
+func (m *Model) Wait(name string, row int) bool {
+	s := m.w.node(name).server
+	if !s.writable() {
+		return false
+	}
+	s.write(row)
+	s.waiting = append(s.waiting, row)
+	return true
+}
+
+// Waits says how many commits wait on the named server.
+func (m *Model) Waits(name string) int { return len(m.w.node(name).server.waiting) }
+
+// EndWaits ends the waits on the named server, and says whether the clients were told that their rows are there: a commit whose wait is
+// cancelled succeeds, with a warning that nobody reads; the client of a backend that is terminated hears nothing. The rows stay, whatever
+// was said.
+func (m *Model) EndWaits(name string, cancelled bool) (acknowledged bool) {
+	s := m.w.node(name).server
+	acknowledged = cancelled && len(s.waiting) > 0
+	s.waiting = nil
+	return acknowledged
+}
+
 // Settle lets time pass until nothing moves any more. Its error is a broken promise of the model itself, such as a standby whose log
 // contradicts that of the server that it streams from.
 func (m *Model) Settle() error {
@@ -113,8 +139,9 @@ func (m *Model) Lineage(name string) *postgres.Lineage {
 // Rows lists, in order, the rows that a client of the named server sees.
 func (m *Model) Rows(name string) []int {
 	var rows []int
-	for _, r := range m.w.node(name).server.log {
-		if r.row > 0 {
+	s := m.w.node(name).server
+	for _, r := range s.log {
+		if r.row > 0 && !slices.Contains(s.waiting, r.row) {
 			rows = append(rows, r.row)
 		}
 	}

@@ -64,7 +64,8 @@ type server struct {
 	ready      bool
 	readyAt    time.Time
 	streaming  bool
-	orphans    bool // the postmaster is dead, and its backends go on answering
+	waiting    []int // rows whose commits wait for a synchronous standby: they are not seen here yet
+	orphans    bool  // the postmaster is dead, and its backends go on answering
 }
 
 // end is the end of the log.
@@ -221,7 +222,7 @@ func (s *server) die() {
 		return
 	}
 	pid := s.pid
-	s.pid, s.ready, s.stopping, s.streaming = 0, false, false, false
+	s.pid, s.ready, s.stopping, s.streaming, s.waiting = 0, false, false, false, nil
 	s.n.exited(pid)
 	for _, g := range s.n.guards {
 		if g.target == pid && !g.dead {

@@ -75,18 +75,19 @@ type pair struct {
 	t      *testing.T
 	model  *hatest.Model
 	real   *real
+	known  map[string]postgres.Position // where the real primaries were when both sides agreed last
 	script []string
 	kinds  map[string]int
 }
 
 func newPair(t *testing.T, binDir string) *pair {
 	m := hatest.NewModel(3)
-	return &pair{t: t, model: m, real: newReal(t, binDir, m.Names()), kinds: map[string]int{}}
+	return &pair{t: t, model: m, real: newReal(t, binDir, m.Names()), known: map[string]postgres.Position{}, kinds: map[string]int{}}
 }
 
 func (p *pair) counts() string {
 	var b strings.Builder
-	for _, k := range []string{"write", "kill", "stop", "start", "promote", "follow", "rewind", "clone", "recover", "checkpoint"} {
+	for _, k := range []string{"write", "wait", "cancel", "terminate", "kill", "stop", "start", "promote", "follow", "rewind", "clone", "recover", "checkpoint"} {
 		fmt.Fprintf(&b, "%s %d ", k, p.kinds[k])
 	}
 	return b.String()
@@ -97,6 +98,7 @@ func (p *pair) step(o op) {
 	p.t.Helper()
 	kind, _, _ := strings.Cut(o.String(), " ")
 	p.kinds[kind]++
+	p.overhear(p.real.glance(p.t.Context(), p.known), op{})
 	p.script = append(p.script, o.String())
 	ack, out, err := o.apply(p.model)
 	if err := p.model.Settle(); err != nil {
@@ -111,7 +113,7 @@ func (p *pair) step(o op) {
 	case out.Clean != realOut.Clean:
 		p.fail("stopped in order: model %v, PostgreSQL %v", out.Clean, realOut.Clean)
 	}
-	p.agree(o.quiet())
+	p.agree(o)
 }
 
 // stable is how long the real servers must look like the model's once who streams from whom may have changed: a WAL receiver that is
@@ -119,7 +121,7 @@ func (p *pair) step(o op) {
 const stable = 200 * time.Millisecond
 
 // agree waits until the real servers show what the model shows.
-func (p *pair) agree(quiet bool) {
+func (p *pair) agree(o op) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience/4)
 	defer cancel()
@@ -139,10 +141,12 @@ func (p *pair) agree(quiet bool) {
 		switch {
 		case diff == "" && since.IsZero():
 			since = time.Now()
-		case diff == "" && (quiet || time.Since(since) >= stable):
+		case diff == "" && (o.quiet() || time.Since(since) >= stable):
 			p.absorb(want, got)
+			p.overhear(got, o)
+			p.remember(got)
 			return
-		case diff != "" && same >= lasting && p.absorb(want, got):
+		case diff != "" && same >= lasting && (p.absorb(want, got) || p.overhear(got, o)):
 			want, since, diff = shown(p.model), time.Time{}, ""
 		case diff != "":
 			since = time.Time{}
@@ -153,38 +157,6 @@ func (p *pair) agree(quiet bool) {
 			p.fail("%s\nhow it went:\n%s", diff, story)
 		}
 	}
-}
-
-// lasting is how many looks in a row must show the same difference before it counts as one.
-const lasting = 10
-
-// absorb lets the model do what PostgreSQL did of its own accord: a standby makes a restartpoint whenever it likes, and a primary writes
-// a list of running transactions, or a page that was read for the first time.
-func (p *pair) absorb(want, got picture) bool {
-	for _, x := range want.names() {
-		a, b := want[x].face(), got[x].face()
-		restarted := b.Checkpoint > a.Checkpoint || got[x].flushed() && !want[x].flushed()
-		a.Checkpoint = b.Checkpoint
-		if restarted && a == b && a.State == postgres.ControlArchiveRecovery {
-			p.script = append(p.script, "(restartpoint of "+x+")")
-			p.model.Restartpoint(x)
-			return true
-		}
-	}
-	for _, x := range want.names() {
-		for _, y := range want.names() {
-			if want.order(x, y) != "=" || got.order(x, y) != "<" {
-				continue
-			}
-			noise, pages := p.real.noise(p.t.Context(), got, x, y)
-			if w := got.writer(y); noise && w != "" {
-				p.script = append(p.script, "(record of "+w+")")
-				p.model.Background(w, pages)
-				return p.model.Settle() == nil
-			}
-		}
-	}
-	return false
 }
 
 // differences between what the model and the real servers show, "" if there are none.

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,6 +33,7 @@ type node struct {
 	name, data, log, bin string
 	port                 int
 	conn                 postgres.Conn // of an ordinary client; nil: none yet
+	waits                []*wait
 }
 
 func newReal(t testing.TB, binDir string, names []string) *real {
@@ -69,6 +68,9 @@ func (r *real) add(binDir, name string) {
 	r.nodes[name] = n
 	t.Cleanup(func() {
 		n.disconnect()
+		for _, w := range n.waits {
+			w.stop()
+		}
 		if err := n.Kill("end of test"); err != nil {
 			t.Errorf("kill %s: %v", name, err)
 		}
@@ -83,9 +85,11 @@ func settings(socketDir string) postgres.Settings {
 	return postgres.Settings{
 		Parameters: map[string]string{
 			"unix_socket_directories": socketDir, "fsync": "off", "shared_buffers": "16MB", "autovacuum": "off",
-			"checkpoint_timeout": "1d", "max_wal_size": "10GB", "bgwriter_lru_maxpages": "0", "wal_keep_size": "4GB",
+			"checkpoint_timeout": "1d", "max_wal_size": "10GB", "bgwriter_lru_maxpages": "0", "bgwriter_delay": "10s", "wal_keep_size": "4GB",
 			"wal_recycle": "off", "wal_init_zero": "off", "wal_retrieve_retry_interval": "50ms", "log_line_prefix": "%m %p ",
 			"log_checkpoints": "on", "log_min_messages": "log",
+			// Ordinary clients do not ask for it; those that do wait until somebody ends their wait.
+			"synchronous_standby_names": "nobody", "synchronous_commit": "local",
 		},
 		Controlled: map[string]string{
 			"max_connections": "20", "wal_level": "replica", "hot_standby": "on", "wal_log_hints": "on", "max_wal_senders": "8",
@@ -102,10 +106,16 @@ func (r *real) apply(o op) (acknowledged bool, out postgres.Outcome, err error) 
 	defer cancel()
 	n := r.nodes[o.on]
 	switch {
+	case o.wait:
+		return false, out, n.wait(ctx, o.row)
 	case o.row != 0:
 		return n.write(ctx, o.row) == nil, out, nil
+	case o.end != "":
+		acknowledged, err := n.endWaits(ctx, o.end)
+		return acknowledged, out, err
 	case o.kill:
-		return false, out, n.killPostmaster(ctx)
+		err := n.killPostmaster(ctx)
+		return n.collect(ctx), out, err
 	}
 	t := o.task
 	if t.Upstream != nil {
@@ -120,7 +130,10 @@ func (r *real) apply(o op) (acknowledged bool, out postgres.Outcome, err error) 
 	if next, ok := o.then(); ok && err == nil {
 		_, err = n.Run(ctx, next, nil)
 	}
-	return false, out, err
+	if t.Kind == postgres.TaskStop && err == nil {
+		acknowledged = n.collect(ctx)
+	}
+	return acknowledged, out, err
 }
 
 // killPostmaster leaves its children to themselves, as the kernel does that is out of memory.
@@ -150,8 +163,7 @@ func (n *node) client(ctx context.Context) (postgres.Conn, error) {
 	if n.conn != nil {
 		return n.conn, nil
 	}
-	c, err := pgxdriver.Connector{}.Connect(ctx, postgres.ConnectParams{Conninfo: postgres.Conninfo{
-		"host": "127.0.0.1", "port": strconv.Itoa(n.port), "user": "postgres", "dbname": "postgres"}})
+	c, err := pgxdriver.Connector{}.Connect(ctx, n.params(nil))
 	n.conn = c
 	return c, err
 }
@@ -249,31 +261,6 @@ func (r *real) lineage(ctx context.Context, name string) *postgres.Lineage {
 		return out.Lineage
 	}
 	return nil
-}
-
-// loud are the records of the log that somebody asked for; still are those of the others that change no page.
-var (
-	loud  = regexp.MustCompile(`rmgr: Transaction|CHECKPOINT_SHUTDOWN|END_OF_RECOVERY|SWITCH`)
-	still = regexp.MustCompile(`RUNNING_XACTS|CHECKPOINT_ONLINE|PARAMETER_CHANGE|FPW_CHANGE`)
-)
-
-// noise says whether what y has and x has not was written by PostgreSQL of its own accord, and whether pages changed by it.
-func (r *real) noise(ctx context.Context, p picture, x, y string) (only, pages bool) {
-	from, okX := p[x].position()
-	to, okY := p[y].position()
-	if !okX || !okY || from.Timeline != to.Timeline {
-		return false, false
-	}
-	n := r.nodes[y]
-	out, err := exec.CommandContext(ctx, filepath.Join(n.bin, "pg_waldump"), "-p", filepath.Join(n.data, "pg_wal"),
-		"-t", strconv.Itoa(int(to.Timeline)), "-s", from.LSN.String(), "-e", to.LSN.String()).Output()
-	if err != nil || loud.Match(out) {
-		return false, false // the reason is in the difference that is then told
-	}
-	for line := range strings.Lines(string(out)) {
-		pages = pages || !still.MatchString(line)
-	}
-	return true, pages
 }
 
 // lastWords is the end of a server's log.

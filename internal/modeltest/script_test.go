@@ -14,15 +14,21 @@ import (
 type op struct {
 	on   string // the server
 	row  int    // write it
+	wait bool   // its client waits for a synchronous standby that is not there
 	kill bool
+	end  string        // how such waits end: "cancel", or "terminate" for the whole backend
 	task postgres.Task // Upstream.Host names another server
 }
 
 // String is one line of a script: "promote b timeline 4".
 func (o op) String() string {
 	switch {
+	case o.wait:
+		return fmt.Sprintf("wait %s %d", o.on, o.row)
 	case o.row != 0:
 		return fmt.Sprintf("write %s %d", o.on, o.row)
+	case o.end != "":
+		return o.end + " " + o.on
 	case o.kill:
 		return "kill " + o.on
 	}
@@ -53,9 +59,13 @@ func parse(line string) (op, error) {
 	}
 	o := op{on: words[1]}
 	switch words[0] {
-	case "write":
+	case "write", "wait":
+		o.wait = words[0] == "wait"
 		_, err := fmt.Sscan(strings.Join(words[2:], " "), &o.row)
 		return o, err
+	case "cancel", "terminate":
+		o.end = words[0]
+		return o, nil
 	case "kill":
 		o.kill = true
 		return o, nil
@@ -86,7 +96,7 @@ func parse(line string) (op, error) {
 }
 
 // quiet says that the operation cannot change who streams from whom.
-func (o op) quiet() bool { return o.row != 0 || o.task.Kind == postgres.TaskCheckpoint }
+func (o op) quiet() bool { return o.row != 0 || o.end != "" || o.task.Kind == postgres.TaskCheckpoint }
 
 func upstream(name string) *postgres.Upstream {
 	if name == "" {
@@ -98,8 +108,13 @@ func upstream(name string) *postgres.Upstream {
 // apply carries the operation out on the model.
 func (o op) apply(m *hatest.Model) (acknowledged bool, out postgres.Outcome, err error) {
 	switch {
+	case o.wait:
+		m.Wait(o.on, o.row)
+		return false, out, nil
 	case o.row != 0:
 		return m.Write(o.on, o.row), out, nil
+	case o.end != "":
+		return m.EndWaits(o.on, o.end == "cancel"), out, nil
 	case o.kill:
 		m.Kill(o.on)
 		return false, out, nil
@@ -230,6 +245,11 @@ func (w *writer) primary(name string) op {
 		return w.end(name)
 	case n < stop+6:
 		return op{on: name, task: postgres.Task{Kind: postgres.TaskCheckpoint}}
+	case n < stop+12 && w.m.Waits(name) > 0:
+		return op{on: name, end: pick(w.rng, []string{"cancel", "cancel", "terminate"})}
+	case n < stop+16:
+		w.rows++
+		return op{on: name, row: w.rows, wait: true}
 	}
 	w.rows++
 	return op{on: name, row: w.rows}
