@@ -64,6 +64,7 @@ type server struct {
 	ready      bool
 	readyAt    time.Time
 	streaming  bool
+	gone       []func() // what those do who wait for this postmaster, when it has died
 	waiting    []int // rows whose commits wait for a synchronous standby: they are not seen here yet
 	orphans    bool  // the postmaster is dead, and its backends go on answering
 }
@@ -221,9 +222,12 @@ func (s *server) die() {
 	if s.pid == 0 {
 		return
 	}
-	pid := s.pid
-	s.pid, s.ready, s.stopping, s.streaming, s.waiting = 0, false, false, false, nil
+	pid, gone := s.pid, s.gone
+	s.pid, s.ready, s.stopping, s.streaming, s.waiting, s.gone = 0, false, false, false, nil, nil
 	s.n.exited(pid)
+	for _, f := range gone {
+		s.n.later(time.Millisecond, f)
+	}
 	for _, g := range s.n.guards {
 		if g.target == pid && !g.dead {
 			g.targetDied()

@@ -68,6 +68,16 @@ func (j *job) after(lo, hi time.Duration, f func()) {
 	})
 }
 
+// ifGone ends the job in its own way as soon as the postmaster that it waits for has died, whoever killed that.
+func (j *job) ifGone(f func()) {
+	s := j.server()
+	s.gone = append(s.gone, func() {
+		if !j.over {
+			f()
+		}
+	})
+}
+
 func (j *job) done(o postgres.Outcome) { j.end(ha.TaskDone{ID: j.r.ID, Outcome: o}) }
 
 // finish ends the job, by failure if err is not nil.
@@ -168,6 +178,7 @@ func (j *job) start() {
 		}
 		j.fail(errors.New("cancelled"))
 	}
+	j.ifGone(func() { j.fail(errors.New("the postmaster ended")) })
 	n.later(n.w.bounded(30*time.Millisecond, 800*time.Millisecond)+n.slow, func() {
 		// The postmaster goes on by itself, whatever becomes of the agent.
 		switch {
@@ -236,19 +247,19 @@ func (j *job) signalled(pid int) {
 	s.stopping = true
 	j.a.cancel = nil // too late for that
 	j.phase(postgres.Phase{Name: postgres.PhaseSignalled})
+	var ended postgres.Outcome
+	j.ifGone(func() { j.done(ended) })
 	n.later(n.w.bounded(20*time.Millisecond, 400*time.Millisecond)+n.slow+n.lateCheckpoint(), func() {
 		if s.pid != pid {
-			j.done(postgres.Outcome{})
 			return
 		}
-		end := s.shutDown()
-		j.phase(postgres.Phase{Name: postgres.PhaseShutDown, LSN: end})
+		ended = postgres.Outcome{Clean: true, End: s.shutDown()}
+		j.phase(postgres.Phase{Name: postgres.PhaseShutDown, LSN: ended.End})
 		n.later(n.w.bounded(5*time.Millisecond, 300*time.Millisecond), func() {
 			if s.pid == pid {
 				n.w.drain(s)
 				s.die()
 			}
-			j.done(postgres.Outcome{Clean: true, End: end})
 		})
 	})
 }
@@ -264,6 +275,7 @@ func (j *job) promote() {
 	j.after(time.Millisecond, 10*time.Millisecond, func() {
 		s.asked = pid
 		j.phase(postgres.Phase{Name: postgres.PhaseSignalled})
+		j.ifGone(func() { j.fail(errors.New("the server ended before it was promoted")) })
 		n.later(n.w.bounded(10*time.Millisecond, 200*time.Millisecond)+n.slow+n.latePromote, func() {
 			switch {
 			case pid == 0 || s.pid != pid || !s.inRecovery || s.stopping:
