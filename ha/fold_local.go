@@ -43,7 +43,7 @@ func foldAlive(now time.Time, v *View, old *LocalView) {
 		}
 		return
 	}
-	l.LastAlive, l.Crashed = now, time.Time{}
+	l.LastAlive, l.Crashed, l.Unswept = now, time.Time{}, false
 	if l.Obs.SQL != nil {
 		l.WasPrimary = !l.Obs.SQL.InRecovery
 		l.StartFailures, l.StartProblem = 0, ""
@@ -89,7 +89,7 @@ func foldExited(now time.Time, v *View, e Exited) {
 // foldDied notes that the server ended without having been told.
 func foldDied(now time.Time, v *View) {
 	if v.Local.WasPrimary {
-		v.Local.Crashed = now
+		v.Local.Crashed, v.Local.Unswept = now, true
 	}
 	v.Local.Stale = true
 }
@@ -162,7 +162,7 @@ func foldTaskDone(now time.Time, v *View, e TaskDone) {
 	case postgres.TaskStart, postgres.TaskPromote:
 		foldStarted(now, v, t, e)
 	case postgres.TaskStop:
-		foldStopped(now, v, e)
+		foldStopped(now, v, t, e)
 	case postgres.TaskBootstrap:
 		v.Local.Closed = e.Fault == nil
 		if e.Fault != nil {
@@ -218,7 +218,7 @@ func foldStarted(now time.Time, v *View, t *TaskView, e TaskDone) {
 }
 
 // foldStopped takes the server for down only where the task says so; an observation follows in any case.
-func foldStopped(now time.Time, v *View, e TaskDone) {
+func foldStopped(now time.Time, v *View, t *TaskView, e TaskDone) {
 	if e.Fault != nil {
 		return
 	}
@@ -228,7 +228,10 @@ func foldStopped(now time.Time, v *View, e TaskDone) {
 	}
 	v.Adopted = false
 	o.Postmaster, o.SQL, o.Accepting, o.Closed = nil, nil, postgres.AcceptingNo, false
-	v.Local.Closed, v.Local.Crashed = false, time.Time{}
+	v.Local.Closed, v.Local.Unswept = false, false
+	if t.Why != WhyCrash { // else it was down already, and a crash stays one
+		v.Local.Crashed = time.Time{}
+	}
 	if h := v.Handover; h != nil && h.End == 0 && e.Outcome.Clean {
 		n := *h
 		n.End, n.EndAt = e.Outcome.End, now

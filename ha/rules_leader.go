@@ -95,7 +95,7 @@ func leaderCrashHandOver(now time.Time, v *View) Verdict {
 	if v.running() || v.Local.Crashed.IsZero() || v.Settings.PrimaryStartTimeout > 0 {
 		return pass("no crash that is to be handed over")
 	}
-	return v.crashHandOver(now, "PostgreSQL crashed and primary_start_timeout is 0")
+	return v.crashHandOver(now, v.Local.Crashed, "PostgreSQL crashed and primary_start_timeout is 0")
 }
 
 // leaderStartFailed hands over when the server cannot be started: to a standby after the first failure, to nobody in particular after the
@@ -108,7 +108,7 @@ func leaderStartFailed(now time.Time, v *View) Verdict {
 	if n >= 3 && v.free(LaneStore) {
 		return act("the server failed to start three times: the leader key is released", v.release(dcs.StateStartFailed))
 	}
-	return v.crashHandOver(now, "failed to start postgres")
+	return v.crashHandOver(now, v.Local.StartFailed, "failed to start postgres")
 }
 
 // askCandidates lists the polls that are due to know who could lead instead of us, and says whether answers are awaited.
@@ -126,18 +126,23 @@ func (v *View) askCandidates(now time.Time) (ask []Action, waiting bool) {
 	return ask, waiting
 }
 
-// crashHandOver releases the key over a dead server if a standby answers; what is left of the server is swept first.
-func (v *View) crashHandOver(now time.Time, why string) Verdict {
+// crashHandOver releases the key over a dead server if a standby answers, once what is left of the server is swept. Who the members are is read
+// first: a leader at rest reads the store seldom.
+func (v *View) crashHandOver(now, since time.Time, why string) Verdict {
 	ask, waiting := v.askCandidates(now)
-	switch l := v.LastTask; {
+	switch {
+	case v.Store.Sent.Before(since) && v.Store.Problem == "" && v.free(LaneStore):
+		return act(why+": who are the members now?", LoadCluster{})
+	case v.Store.Sent.Before(since) && v.Store.Problem == "":
+		return rest("%s: reading the members", why)
 	case len(ask) > 0:
 		return act(why+": who could lead?", ask...)
 	case v.couldLead(now) == nil && waiting:
 		return rest("%s: waiting for the standbys to answer", why)
 	case v.couldLead(now) == nil:
 		return pass(why + ", but nobody else could lead")
-	case l == nil || l.Task.Kind != postgres.TaskStop || l.At.Before(v.Local.Crashed):
-		return act(why+": what is left of the server is swept", RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopImmediate}, Why: WhyCrash})
+	case v.Local.Unswept:
+		return rest("%s: what is left of the server is not swept yet", why)
 	case !v.free(LaneStore):
 		return rest("%s: the store is busy", why)
 	}

@@ -12,6 +12,7 @@ import (
 var pulseRules = []Rule{
 	{"pulse.configure", pulseConfigure},
 	{"pulse.observe", pulseObserve},
+	{"pulse.sweep", pulseSweep},
 	{"pulse.hung", pulseHung},
 	{"pulse.renew", pulseRenew},
 	{"pulse.failsafe", pulseFailsafe},
@@ -54,6 +55,21 @@ func pulseObserve(now time.Time, v *View) Verdict {
 		return act("a server is being started: the fence has to be told which", Observe{})
 	}
 	return pass("observed a moment ago")
+}
+
+// pulseSweep ends what a server that has crashed left: its backends may go on answering their clients. The guard does that, too, unless it is
+// frozen or gone at that moment (safety 5.4).
+func pulseSweep(now time.Time, v *View) Verdict {
+	l := v.LastTask
+	switch {
+	case !v.Local.Unswept || v.running():
+		return pass("no server has crashed, or what it left was swept")
+	case v.Task != nil:
+		return pass("work on the server is under way: it sweeps first, or fails")
+	case l != nil && l.Task.Kind == postgres.TaskStop && l.Fault != nil && now.Before(l.At.Add(time.Second)):
+		return pass("what is left of the server could not be ended: " + l.Fault.Text)
+	}
+	return act("the server has crashed: what is left of it is swept", RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopImmediate}, Why: WhyCrash})
 }
 
 // hung is when a request to the store counts as one that hangs: most are answered within some milliseconds.

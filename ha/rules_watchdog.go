@@ -148,7 +148,7 @@ func (v *View) sweptByTask() bool {
 		return false
 	}
 	switch l.Task.Kind {
-	case postgres.TaskRecover, postgres.TaskRewind, postgres.TaskWipe, postgres.TaskClone:
+	case postgres.TaskStop, postgres.TaskRecover, postgres.TaskRewind, postgres.TaskWipe, postgres.TaskClone:
 		return true
 	}
 	return false

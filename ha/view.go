@@ -156,7 +156,8 @@ type LocalView struct {
 	Dead           postgres.Postmaster // the postmaster that was last told to have ended
 	Upstream       *postgres.Upstream  // that the server was last configured with by us; nil: unknown or nobody
 	UpstreamSet    bool
-	Crashed        time.Time // a writable server ended without having been told; zero: no
+	Crashed        time.Time // a writable server ended without having been told, and none has run since; zero: no
+	Unswept        bool      // what such a server has left was not ended yet, as far as we know
 	WasPrimary     bool      // it ran writable when last seen alive
 	Cloned         bool      // a clone filled the data directory, and the server was not started since: nothing of its own is in it
 	Closed         bool      // told by bootstrap: ordinary clients cannot log in yet

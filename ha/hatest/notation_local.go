@@ -11,7 +11,7 @@ var ourPostmaster = postgres.Postmaster{PID: 100, Start: 100}
 
 // readLocal: unknown | empty | unfinished TASK | foreign TEXT | unreadable TEXT | down | starting | standby | primary, then
 // [tl N] [control STATE] [control-tl N] [signal] [sysid ID] [runs] [silent] [lsn LSN] [history N@LSN ...] and [seen TIME] [stale] [closed]
-// [streaming] [not-streaming TIME] [crashed TIME] [was-primary] [cloned] [start-failed N TIME] [stray-history] [promotion-asked] [asked]. A STATE has hyphens.
+// [streaming] [not-streaming TIME] [crashed TIME] [unswept] [was-primary] [cloned] [start-failed N TIME] [stray-history] [promotion-asked] [asked]. A STATE has hyphens.
 func readLocal(s *situation, w *words) {
 	l := &s.v.Local
 	kind := w.next()
@@ -35,6 +35,8 @@ func readLocal(s *situation, w *words) {
 			l.NotStreaming = w.time()
 		case "crashed":
 			l.Crashed, l.WasPrimary = w.time(), true
+		case "unswept":
+			l.Unswept = true
 		case "was-primary":
 			l.WasPrimary = true
 		case "cloned":
