@@ -38,7 +38,7 @@ func play(t *testing.T, name string, n uint64, rules histogram, options func(see
 	t.Helper()
 	bad, steps, fenced, rows := 0, 0, 0, 0
 	start := time.Now()
-	sweep(1, n, options, func(seed uint64, r Result) bool {
+	sweep(*firstFlag, n, options, func(seed uint64, r Result) bool {
 		rules.add(r.Rules)
 		steps, fenced, rows = steps+r.Steps, fenced+r.Fenced, rows+r.Rows
 		if r.Violation == "" {
@@ -48,8 +48,8 @@ func play(t *testing.T, name string, n uint64, rules histogram, options func(see
 		t.Errorf("%s: seed %d: %s\nits history ends with:\n%s", name, seed, r.Violation, tail(r.Log))
 		return bad >= 10
 	})
-	fmt.Printf("%s: %d seeds, %d steps, %d rows acknowledged, fenced %d times, %d violations, %.1f s\n",
-		name, n, steps, rows, fenced, bad, time.Since(start).Seconds())
+	fmt.Printf("%s: %d seeds from %d, %d steps, %d rows acknowledged, fenced %d times, %d violations, %.1f s\n",
+		name, n, *firstFlag, steps, rows, fenced, bad, time.Since(start).Seconds())
 }
 
 // TestSeedTwice shows that a seed is its history, byte for byte.

@@ -65,8 +65,8 @@ type server struct {
 	readyAt    time.Time
 	streaming  bool
 	gone       []func() // what those do who wait for this postmaster, when it has died
-	waiting    []int // rows whose commits wait for a synchronous standby: they are not seen here yet
-	orphans    bool  // the postmaster is dead, and its backends go on answering
+	waiting    []int    // rows whose commits wait for a synchronous standby: they are not seen here yet
+	orphans    bool     // the postmaster is dead, and its backends go on answering
 }
 
 // end is the end of the log.
