@@ -262,7 +262,7 @@ func (s *Server) WaitReady(ctx context.Context) error {
 	again := time.NewTicker(30 * time.Millisecond)
 	defer again.Stop()
 	for {
-		if m, err := s.Monitor(ctx); err == nil && m["zk_server_state"] != "" {
+		if s.serves(ctx) {
 			return nil
 		}
 		select {
@@ -273,6 +273,14 @@ func (s *Server) WaitReady(ctx context.Context) error {
 			return fmt.Errorf("wait for ZooKeeper: %w", ctx.Err())
 		}
 	}
+}
+
+// serves asks once, and not for long: a server that is just starting may leave a command without an answer (a race in ZooKeeper 3.8).
+func (s *Server) serves(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	m, err := s.Monitor(ctx)
+	return err == nil && m["zk_server_state"] != ""
 }
 
 // Leads says whether the server is the leader of its ensemble, or alone.

@@ -1,0 +1,135 @@
+package zookeeper
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// code is an error number of ZooKeeper (org.apache.zookeeper.KeeperException.Code).
+type code int32
+
+const (
+	codeUnimplemented  code = -6
+	codeNoNode         code = -101
+	codeNoAuth         code = -102
+	codeBadVersion     code = -103
+	codeNodeExists     code = -110
+	codeNotEmpty       code = -111
+	codeSessionExpired code = -112
+	codeInvalidACL     code = -114
+	codeAuthFailed     code = -115
+	codeSessionMoved   code = -118
+	codeThrottled      code = -127
+)
+
+var codeNames = map[code]string{
+	codeUnimplemented: "the server does not know this request", codeNoNode: "no such node", codeNoAuth: "not authorized",
+	codeBadVersion: "the version has changed", codeNodeExists: "the node exists", codeNotEmpty: "the node has children",
+	codeSessionExpired: "the session has expired", codeInvalidACL: "the access list is not valid", codeAuthFailed: "authentication failed",
+	codeSessionMoved: "the session has moved to another server", codeThrottled: "the server is overloaded",
+}
+
+// Error says it in words.
+func (c code) Error() string {
+	if name, ok := codeNames[c]; ok {
+		return name
+	}
+	return "error " + strconv.Itoa(int(c))
+}
+
+// Error is what every failed request returns. errors.Is finds both the class that callers branch on (one of dcs.Err...) and the cause.
+type Error struct {
+	Op     string // the request: "read", "apply", "keepalive", ...
+	Server string // who answered or failed to, "" if none could be reached
+	Class  error  // dcs.ErrConflict, ErrUnknown, ErrUnavailable or ErrSessionLost
+	Err    error  // what ZooKeeper, the network or the context said; may be nil
+	Hint   string // what an operator can do about it; may be ""
+}
+
+// Error tells it in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("zookeeper ")
+	if e.Server != "" {
+		b.WriteString(e.Server)
+		b.WriteString(" ")
+	}
+	b.WriteString(e.Op)
+	b.WriteString(": ")
+	b.WriteString(e.Class.Error())
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(e.Err.Error())
+	}
+	if e.Hint != "" {
+		b.WriteString(" (")
+		b.WriteString(e.Hint)
+		b.WriteString(")")
+	}
+	return b.String()
+}
+
+// Unwrap makes errors.Is find the class and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Class}
+	}
+	return []error{e.Class, e.Err}
+}
+
+// Errors of connections.
+var (
+	errClosed     = errors.New("the backend is closed")
+	errSilent     = errors.New("the server does not answer")
+	errGarbage    = errors.New("what answers there does not speak ZooKeeper's protocol")
+	errHungUp     = errors.New("the server closed the connection without an answer")
+	errExpired    = errors.New("the session has expired")
+	errReplaced   = errors.New("the connection was replaced")
+	errOtherStore = errors.New("the session is not known here, and it cannot be said that this is the store that granted it")
+	errTooLarge   = errors.New("the request is larger than ZooKeeper takes (jute.maxbuffer, 1 MiB)")
+)
+
+// hints are what the operator can do about an error, found by what is in its text.
+var hints = []struct{ text, hint string }{
+	{codeNames[codeNoAuth], "other credentials own these nodes: check auth_data of the zookeeper section, and set_acls"},
+	{codeNames[codeAuthFailed], "ZooKeeper refused the credentials: check auth_data of the zookeeper section"},
+	{codeNames[codeInvalidACL], "check set_acls of the zookeeper section: a scheme that ZooKeeper does not know, or none that fits"},
+	{codeNames[codeUnimplemented], "ZooKeeper 3.6 or newer is needed"},
+	{"certificate signed by unknown authority", "the server's certificate does not come from the authority in cacert"},
+	{"certificate is valid for", badServerName},
+	{"is not valid for any names", badServerName},
+	{"doesn't contain any IP SANs", badServerName},
+	{"certificate has expired", "renew the certificate, or set the clock right"},
+	{"tls: certificate required", badClientCert},
+	{"tls: bad certificate", badClientCert},
+	{"tls: unknown certificate", badClientCert},
+	{"tls: handshake failure", badClientCert},
+	{"first record does not look like a TLS handshake", "the server does not speak TLS there: use its secureClientPort, or use_ssl: false"},
+	{errGarbage.Error(), "something else than ZooKeeper listens there, or it wants TLS: check hosts and use_ssl"},
+	{errHungUp.Error(), "no majority of the ensemble, too many connections (maxClientCnxns), or the port wants TLS (use_ssl)"},
+	{"connection refused", "nothing listens there: is ZooKeeper running?"},
+	{"no such host", "the name of the host is not known here"},
+}
+
+const (
+	badServerName = "the server's certificate does not name this host"
+	badClientCert = "the server did not accept the client certificate: check cert and key of the zookeeper section"
+)
+
+func hint(err error) string {
+	if err == nil {
+		return ""
+	}
+	for _, h := range hints {
+		if strings.Contains(err.Error(), h.text) {
+			return h.hint
+		}
+	}
+	return ""
+}
+
+// failed is the error of a request.
+func failed(op, server string, class, err error) *Error {
+	return &Error{Op: op, Server: server, Class: class, Err: err, Hint: hint(err)}
+}
