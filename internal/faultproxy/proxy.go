@@ -35,6 +35,8 @@ type Proxy struct {
 	listener net.Listener
 	wg       sync.WaitGroup
 	accepted atomic.Int64
+	requests atomic.Int64 // bytes from clients
+	replies  atomic.Int64 // bytes from the server
 
 	mu     sync.Mutex
 	mode   Mode
@@ -68,6 +70,9 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // Accepted counts the connections that clients have made so far.
 func (p *Proxy) Accepted() int { return int(p.accepted.Load()) }
+
+// Bytes counts what clients and the server have sent so far, whether it was forwarded or not.
+func (p *Proxy) Bytes() (fromClients, fromServer int64) { return p.requests.Load(), p.replies.Load() }
 
 // Set changes the mode for open and future connections. Going back to Pass closes the connections that lost bytes.
 func (p *Proxy) Set(m Mode) {
@@ -171,6 +176,11 @@ func (p *Proxy) pump(l *link, from, to net.Conn, request bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if request {
+			p.requests.Add(int64(n))
+		} else {
+			p.replies.Add(int64(n))
+		}
 		if n > 0 && request {
 			p.show(buf[:n])
 		}

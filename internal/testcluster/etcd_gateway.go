@@ -3,14 +3,11 @@
 package testcluster
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -39,13 +36,6 @@ func (g gateway) Get(ctx context.Context, key string) (*KV, error) {
 		return nil, err
 	}
 	return &kvs[0], nil
-}
-
-// List implements Store.
-func (g gateway) List(ctx context.Context, prefix string) ([]KV, error) {
-	end := []byte(prefix)
-	end[len(end)-1]++
-	return g.read(ctx, map[string]any{"key": b64(prefix), "range_end": b64(string(end))})
 }
 
 // Put implements Store.
@@ -141,25 +131,12 @@ func (g gateway) call(ctx context.Context, path string, body, reply any) error {
 		if err != nil {
 			return nil, err
 		}
-		return g.do(req)
+		return fetch(g.http, req)
 	})
 	if err != nil || reply == nil {
 		return err
 	}
 	return json.Unmarshal(raw, reply)
-}
-
-func (g gateway) do(req *http.Request) ([]byte, error) {
-	res, err := g.http.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s: %s", req.URL.Path, res.Status, tail(string(raw), 500))
-	}
-	return raw, err
 }
 
 // Traffic implements Store. Requests are the messages that the member has received from its clients: one for each plain request, one
@@ -170,38 +147,22 @@ func (g gateway) Traffic(ctx context.Context, member int) (Traffic, error) {
 	if err != nil {
 		return t, err
 	}
-	raw, err := g.do(req)
+	raw, err := fetch(g.http, req)
 	if err != nil {
 		return t, err
 	}
-	lines := bufio.NewScanner(bytes.NewReader(raw))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		name, value, ok := metric(lines.Text())
+	err = metrics(raw, func(name string, value float64) {
 		switch {
-		case !ok:
 		case strings.HasPrefix(name, "grpc_server_msg_received_total{"):
-			_, method, _ := strings.Cut(name, `grpc_method="`)
-			method, _, _ = strings.Cut(method, `"`)
 			t.Requests += value
-			t.ByMethod[method] += value
+			t.ByMethod[label(name, "grpc_method")] += value
 		case name == "etcd_network_client_grpc_sent_bytes_total":
 			t.Sent = value
 		case name == "etcd_network_client_grpc_received_bytes_total":
 			t.Received = value
 		}
-	}
-	return t, lines.Err()
-}
-
-// metric splits a line of Prometheus' text format.
-func metric(line string) (name string, value float64, ok bool) {
-	at := strings.LastIndexByte(line, ' ')
-	if at < 0 || strings.HasPrefix(line, "#") {
-		return "", 0, false
-	}
-	value, err := strconv.ParseFloat(line[at+1:], 64)
-	return line[:at], value, err == nil
+	})
+	return t, err
 }
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

@@ -18,9 +18,11 @@ type Kind string
 const (
 	EtcdStore      Kind = "etcd"
 	EmbedEtcdStore Kind = "embedetcd" // in the agents
+	ConsulStore    Kind = "consul"
+	ZooKeeperStore Kind = "zookeeper"
 )
 
-// Kinds lists them all.
+// Kinds lists those that agents can use.
 var Kinds = []Kind{EtcdStore, EmbedEtcdStore}
 
 // Store is the store of a cluster, whatever its kind: real servers that can be killed, frozen, wiped and asked. Servers are
@@ -48,8 +50,6 @@ type Store interface {
 	// Get reads one key; nil: there is none. Like the other requests it goes to any server that answers, and is served by the
 	// store's present leader.
 	Get(ctx context.Context, key string) (*KV, error)
-	// List reads all keys below prefix.
-	List(ctx context.Context, prefix string) ([]KV, error)
 	// Put writes a key without a session, as an operator does.
 	Put(ctx context.Context, key, value string) error
 	// Delete removes one key.
@@ -89,6 +89,8 @@ func (c *Cluster) newStore() (Store, error) {
 		return c.Etcd, err
 	case EmbedEtcdStore:
 		return c.newEmbedEtcd()
+	case ZooKeeperStore:
+		return c.newZooKeeper()
 	}
 	return nil, fmt.Errorf("there is no store %q", c.Kind)
 }
