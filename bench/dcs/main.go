@@ -9,8 +9,13 @@
 // leader has a server of the store to itself, so that the servers' own counters tell leader and standbys apart. The harness asks nothing
 // during a window.
 //
-// Requests are messages that the servers received from clients; bytes are what the servers sent to clients, all members together. An
-// embedded etcd has one member per agent, and is measured at three: its clients are those of etcd.
+// Requests are what the servers received from clients: of etcd gRPC messages, of Consul HTTP requests, of ZooKeeper packets (its clients'
+// pings are among them). Bytes are what the servers sent to clients, all members together: of etcd what it counts itself, of Consul and
+// ZooKeeper, which count none, what passes a proxy in front of each server. An embedded etcd has one member per agent, and is measured at
+// three: its clients are those of etcd.
+//
+// Then, on each store: the time from the moment at which a change of a key is asked for, by one client, to the moment at which the hint of
+// it has reached the channel that another's loop waits on.
 //
 // A goal that was missed is printed as MISSED; the exit code tells only whether everything could be measured.
 package main
@@ -46,6 +51,7 @@ type options struct {
 	stores []testcluster.Kind
 	sizes  []int
 	window time.Duration
+	wakes  int
 	pgBin  string
 }
 
@@ -54,6 +60,7 @@ func parse(args []string) (o options, rows string, err error) {
 	stores := flags.String("store", "", "comma separated kinds of stores (default: all)")
 	sizes := flags.String("members", "3,7,15", "comma separated sizes of the cluster")
 	flags.DurationVar(&o.window, "window", 3*time.Minute, "how long each steady state is watched")
+	flags.IntVar(&o.wakes, "wakeups", 300, "how many changes are timed")
 	flags.StringVar(&rows, "json", "", "file for the raw results, one JSON object per line (default: standard error)")
 	flags.StringVar(&o.pgBin, "pg-bin", "", "folder of PostgreSQL's programs (default: version 15, else the newest)")
 	if err := flags.Parse(args); err != nil {
@@ -103,16 +110,23 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	}
 	defer programs.Remove()
 	var results []result
+	var wakeups []wakeup
 	for _, kind := range o.stores {
 		b := &bench{options: o, kind: kind, programs: programs, errOut: errOut, report: func(r result) error {
 			results = append(results, r)
 			return json.NewEncoder(rows).Encode(r)
 		}}
-		if err = b.run(ctx); err != nil {
+		var w wakeup
+		if w, err = b.run(ctx); err == nil {
+			wakeups = append(wakeups, w)
+			err = json.NewEncoder(rows).Encode(w)
+		}
+		if err != nil {
 			err = fmt.Errorf("%s: %w", kind, err)
 			break
 		}
 	}
 	printResults(out, results)
+	printWakeups(out, wakeups)
 	return err
 }

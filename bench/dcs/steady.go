@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tanist-ha/tanist/internal/faultproxy"
 	"github.com/tanist-ha/tanist/internal/testcluster"
 )
 
@@ -24,8 +25,8 @@ type result struct {
 	Leader   float64            `json:"leader_requests"`
 	Standby  float64            `json:"standby_requests"` // each
 	Member   float64            `json:"member_requests"`  // each, the leader counted in
-	Sent     *float64           `json:"sent_kb,omitempty"`
-	Received *float64           `json:"received_kb,omitempty"`
+	Sent     float64            `json:"sent_kb"`
+	Received float64            `json:"received_kb"`
 	Methods  map[string]float64 `json:"requests_by_method,omitempty"` // of all members
 	Steady   bool               `json:"steady"`                       // nobody else led in between
 }
@@ -37,6 +38,7 @@ type bench struct {
 	programs testcluster.Programs
 	errOut   io.Writer
 	report   func(result) error
+	proxies  []*faultproxy.Proxy // in front of servers that count no bytes
 }
 
 // embedded is the size of an embedded etcd, whatever the sizes that are asked for.
@@ -53,62 +55,87 @@ func apart(node int) []int {
 	return []int{1 + node%2}
 }
 
-func (b *bench) run(ctx context.Context) error {
+func (b *bench) run(ctx context.Context) (w wakeup, err error) {
 	sizes := b.sizes
 	if b.kind == testcluster.EmbedEtcdStore {
 		sizes = []int{embedded}
 	}
 	c, err := testcluster.New(ctx, testcluster.Options{Programs: b.programs, PGBin: b.pgBin, Scope: "bench", Nodes: sizes[len(sizes)-1],
-		Kind: b.kind, Servers: servers, ServersOf: apart, Config: small,
+		Kind: b.kind, Servers: servers, ServersOf: apart, Config: b.config,
 		Dynamic: map[string]any{"postgresql": map[string]any{"use_pg_rewind": true, "parameters": map[string]any{
 			"max_connections": 20, "max_wal_senders": 24, "max_replication_slots": 24, "max_worker_processes": 2, "wal_log_hints": "on"}}}})
 	if err != nil {
-		return err
+		return w, err
 	}
-	defer c.Close()
-	if b.kind != testcluster.EmbedEtcdStore { // the first agent of an embedded etcd waits for the second
-		if err := c.Nodes[0].Start(); err != nil {
-			return err
+	defer func() {
+		err = errors.Join(err, c.Close())
+		for _, p := range b.proxies {
+			_ = p.Close()
 		}
-		if err := b.settle(ctx, c); err != nil {
-			return err
+	}()
+	if b.kind != testcluster.EmbedEtcdStore { // the first agent of an embedded etcd waits for the second
+		if err := b.start(ctx, c, c.Nodes[:1]); err != nil {
+			return w, err
 		}
 	}
 	for _, size := range sizes {
-		for _, n := range c.Nodes[:size] {
-			if n.Running() {
-				continue
-			}
-			if err := n.Start(); err != nil {
-				return err
-			}
-		}
-		if err := b.settle(ctx, c); err != nil {
-			return err
+		if err := b.start(ctx, c, c.Nodes[:size]); err != nil {
+			return w, err
 		}
 		for _, writer := range []bool{false, true} {
 			if err := b.watch(ctx, c, size, writer); err != nil {
-				return fmt.Errorf("%d members: %w", size, err)
+				return w, fmt.Errorf("%d members: %w", size, err)
 			}
 		}
 	}
-	return nil
+	return b.wakeups(ctx, c)
 }
 
-// small is a configuration whose server needs little memory.
-func small(c *testcluster.Cluster, n *testcluster.Node) (map[string]any, error) {
-	cfg, err := testcluster.BaseConfig(c, n)
-	if err == nil {
-		testcluster.Set(cfg, "postgresql.parameters.shared_buffers", "1MB")
+// start starts those agents that do not run, and waits until all is well.
+func (b *bench) start(ctx context.Context, c *testcluster.Cluster, nodes []*testcluster.Node) error {
+	for _, n := range nodes {
+		if n.Running() {
+			continue
+		}
+		if err := n.Start(); err != nil {
+			return err
+		}
 	}
-	return cfg, err
-}
-
-func (b *bench) settle(ctx context.Context, c *testcluster.Cluster) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, errors.New("10 minutes"))
 	defer cancel()
 	_, err := c.WaitHealthy(ctx)
 	return err
+}
+
+// config is a member's: its server needs little memory, and its way to the store is counted.
+func (b *bench) config(c *testcluster.Cluster, n *testcluster.Node) (map[string]any, error) {
+	cfg, err := testcluster.BaseConfig(c, n)
+	if err != nil {
+		return nil, err
+	}
+	testcluster.Set(cfg, "postgresql.parameters.shared_buffers", "1MB")
+	if !b.uncounted() {
+		return cfg, nil
+	}
+	for len(b.proxies) < c.Store.Servers() {
+		p, err := faultproxy.Listen(c.Store.Addresses()[len(b.proxies)])
+		if err != nil {
+			return nil, err
+		}
+		b.proxies = append(b.proxies, p)
+	}
+	var ways []string
+	for _, i := range apart(slices.Index(c.Nodes, n)) {
+		ways = append(ways, b.proxies[i].Addr())
+	}
+	name, section := c.Store.Section(n, ways)
+	cfg[name] = section
+	return cfg, nil
+}
+
+// uncounted says whether the store's servers count no bytes.
+func (b *bench) uncounted() bool {
+	return b.kind == testcluster.ConsulStore || b.kind == testcluster.ZooKeeperStore
 }
 
 // calm is how long a cluster is left alone before a window begins: three loops.
@@ -131,7 +158,7 @@ func (b *bench) watch(ctx context.Context, c *testcluster.Cluster, size int, wri
 	if err := pause(ctx, calm); err != nil {
 		return err
 	}
-	before, err := look(ctx, c)
+	before, err := b.look(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -139,7 +166,7 @@ func (b *bench) watch(ctx context.Context, c *testcluster.Cluster, size int, wri
 	if err := pause(ctx, b.window); err != nil {
 		return err
 	}
-	after, err := look(ctx, c)
+	after, err := b.look(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -153,13 +180,17 @@ func (b *bench) watch(ctx context.Context, c *testcluster.Cluster, size int, wri
 	return b.report(r)
 }
 
-// look asks every server.
-func look(ctx context.Context, c *testcluster.Cluster) ([]testcluster.Traffic, error) {
+// look asks every server, and the proxies.
+func (b *bench) look(ctx context.Context, c *testcluster.Cluster) ([]testcluster.Traffic, error) {
 	var all []testcluster.Traffic
 	for i := range c.Store.Servers() {
 		t, err := c.Store.Traffic(ctx, i)
 		if err != nil {
 			return nil, err
+		}
+		if b.uncounted() {
+			from, to := b.proxies[i].Bytes()
+			t.Received, t.Sent = float64(from), float64(to)
 		}
 		all = append(all, t)
 	}
@@ -169,29 +200,22 @@ func look(ctx context.Context, c *testcluster.Cluster) ([]testcluster.Traffic, e
 // result compares two looks. The leader's server is its own.
 func (b *bench) result(before, after []testcluster.Traffic, took time.Duration, size, leader int) result {
 	r := result{Store: b.kind, Members: size, Seconds: took.Seconds(), Methods: map[string]float64{}}
-	var total, sent, received float64
-	bytes := true
+	var total float64
 	for i := range after {
-		d := after[i].Requests - before[i].Requests
+		d := (after[i].Requests - before[i].Requests) / took.Minutes()
 		total += d
 		if i == leader {
-			r.Leader = d / took.Minutes()
+			r.Leader = d
 		}
-		bytes = bytes && !after[i].NoBytes
-		sent += after[i].Sent - before[i].Sent
-		received += after[i].Received - before[i].Received
+		r.Sent += (after[i].Sent - before[i].Sent) / 1e3 / took.Minutes()
+		r.Received += (after[i].Received - before[i].Received) / 1e3 / took.Minutes()
 		for name, n := range after[i].ByMethod {
 			if d := n - before[i].ByMethod[name]; d > 0 {
 				r.Methods[name] += d / took.Minutes()
 			}
 		}
 	}
-	perMinute := total / took.Minutes()
-	r.Standby, r.Member = (perMinute-r.Leader)/float64(size-1), perMinute/float64(size)
-	if bytes {
-		sent, received = sent/1e3/took.Minutes(), received/1e3/took.Minutes()
-		r.Sent, r.Received = &sent, &received
-	}
+	r.Standby, r.Member = (total-r.Leader)/float64(size-1), total/float64(size)
 	return r
 }
 

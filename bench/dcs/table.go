@@ -42,12 +42,12 @@ func missed(r result, all []result) []string {
 		return m
 	}
 	over("requests per member", r.Member, writerMember)
-	if goal, ok := sentGoal[r.Members]; ok && r.Sent != nil {
-		over("kB sent", *r.Sent, goal)
+	if goal, ok := sentGoal[r.Members]; ok {
+		over("kB sent", r.Sent, goal)
 	}
 	for _, smaller := range all { // the first of a kind is the smallest
-		if smaller.Store == r.Store && smaller.Writer && r.Sent != nil && smaller.Sent != nil {
-			over("kB sent per member", *r.Sent/float64(r.Members), *smaller.Sent/float64(smaller.Members))
+		if smaller.Store == r.Store && smaller.Writer {
+			over("kB sent per member", r.Sent/float64(r.Members), smaller.Sent/float64(smaller.Members))
 			break
 		}
 	}
@@ -70,15 +70,17 @@ func printResults(out io.Writer, all []result) {
 		} else if r.Store != testcluster.EtcdStore {
 			verdict = ""
 		}
-		fmt.Fprintf(tw, "%s\t%d\t%s\t%.1f\t%.1f\t%.1f\t%s\t%s\t%s\t%s\n", r.Store, r.Members, load, r.Leader, r.Standby, r.Member,
-			kilobytes(r.Sent), kilobytes(r.Received), patroni, verdict)
+		fmt.Fprintf(tw, "%s\t%d\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%s\t%s\n", r.Store, r.Members, load, r.Leader, r.Standby, r.Member,
+			r.Sent, r.Received, patroni, verdict)
 	}
 	_ = tw.Flush()
 }
 
-func kilobytes(v *float64) string {
-	if v == nil {
-		return "not counted"
+func printWakeups(out io.Writer, all []wakeup) {
+	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "\nstore\tchanges\tasked for to hint, p50 ms\tp99 ms\tmost ms\tthe change itself, p50 ms")
+	for _, w := range all {
+		fmt.Fprintf(tw, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\n", w.Store, w.Changes, w.P50, w.P99, w.Max, w.Write)
 	}
-	return fmt.Sprintf("%.1f", *v)
+	_ = tw.Flush()
 }

@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tanist-ha/tanist/internal/testcluster"
@@ -52,7 +54,27 @@ type trial struct {
 // noOutage is what "none" means: nothing that a client would call an outage on a busy machine of two cores.
 const noOutage = 250 * time.Millisecond
 
-func trials() []trial {
+// lowTTL is the lowest ttl that a kind of store takes.
+func lowTTL(kind testcluster.Kind) time.Duration {
+	if kind == testcluster.ConsulStore { // its sessions are half of that
+		return 20 * time.Second
+	}
+	return 5 * time.Second
+}
+
+// trials are the cases for a kind of store.
+func trials(kind testcluster.Kind) []trial {
+	all := everyTrial(lowTTL(kind))
+	if kind == testcluster.EmbedEtcdStore { // it goes and comes with the agents
+		all = slices.DeleteFunc(all, func(t trial) bool { return strings.HasPrefix(t.name, "dcs-") })
+	}
+	for i := range all {
+		all[i].title = strings.Replace(all[i].title, "ttl 5", fmt.Sprintf("ttl %.0f", lowTTL(kind).Seconds()), 1)
+	}
+	return all
+}
+
+func everyTrial(low time.Duration) []trial {
 	return slices.Concat([]trial{
 		{name: "switchover", title: "planned switchover", n: 10, act: switchover, patroni: "2.4 s",
 			goals: goals{median: 400 * time.Millisecond, lossless: true}},
@@ -72,9 +94,9 @@ func trials() []trial {
 			goals: goals{lossless: true, returns: 2 * time.Second, fenced: true}},
 	}, agentTrials(false), []trial{
 		{name: "host-killed-low", title: "leader's host killed, ttl 5", n: 5, low: true, act: killHost, patroni: "20 s",
-			goals: goals{median: 6 * time.Second}},
+			goals: goals{median: low + time.Second}},
 		{name: "host-cut-low", title: "leader's host cut off, ttl 5", n: 5, low: true, inside: true, act: cutHost, patroni: "20 s",
-			goals: goals{median: 6 * time.Second}},
+			goals: goals{median: low + time.Second}},
 	}, agentTrials(true))
 }
 
@@ -156,16 +178,16 @@ func restartAgent(ctx context.Context, s *scene) error {
 	return until(ctx, s.w, s.fault+14*time.Second) // HAProxy needs 9 s to take a server out
 }
 
-// storeAway freezes etcd: connections stay, nothing is answered, and leases run out.
+// storeAway freezes the store: connections stay, nothing is answered, and leases run out.
 func storeAway(d time.Duration) func(context.Context, *scene) error {
 	return func(ctx context.Context, s *scene) error {
 		s.begin()
-		if err := s.c.Etcd.Freeze(); err != nil {
+		if err := s.c.Store.Freeze(); err != nil {
 			return err
 		}
 		err := until(ctx, s.w, s.fault+d)
 		s.back = s.w.Since()
-		if thaw := s.c.Etcd.Thaw(); err == nil {
+		if thaw := s.c.Store.Thaw(); err == nil {
 			err = thaw
 		}
 		if err != nil {

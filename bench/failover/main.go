@@ -1,9 +1,9 @@
 //go:build linux
 
-// Command failover measures what clients see on bad days: a cluster of three nodes with real PostgreSQL and etcd, clients
+// Command failover measures what clients see on bad days: a cluster of three nodes with real PostgreSQL and a real store, clients
 // that write numbered rows all the time, and one fault after the other.
 //
-//	go run ./bench/failover [-case switchover,stop] [-n 3] [-json rows.jsonl] [-list] [-sabotage no-guard]
+//	go run ./bench/failover [-store consul] [-case switchover,stop] [-n 3] [-json rows.jsonl] [-list] [-sabotage no-guard]
 //
 // Per server one held and one fresh connection commit a row every 20 ms; one more client that knows all hosts commits
 // every 2 ms; GET /primary of each node is asked every 20 ms. It prints, per case, median, minimum and maximum of the
@@ -61,6 +61,7 @@ type options struct {
 	verbose bool
 	// sabotage takes a part of what protects the cluster away: the benchmark must see it.
 	sabotage string
+	kind     testcluster.Kind
 }
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) (code int, err error) {
@@ -73,14 +74,18 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (code int, e
 	flags.BoolVar(&o.keep, "keep", false, "leave the cluster's folder with its logs behind")
 	flags.StringVar(&o.pgBin, "pg-bin", "", "folder of PostgreSQL's programs (default: version 15, else the newest)")
 	flags.BoolVar(&o.verbose, "v", false, "print the agents' logs when a repetition fails")
+	store := flags.String("store", string(testcluster.EtcdStore), fmt.Sprintf("kind of the store, one of %v; three servers, or one etcd", testcluster.Kinds))
 	flags.StringVar(&o.sabotage, "sabotage", "", "no-guard: run the agents unfenced, to see that the benchmark sees it")
 	if err := flags.Parse(args); err != nil {
 		return 2, nil
 	}
+	if o.kind = testcluster.Kind(*store); !slices.Contains(testcluster.Kinds, o.kind) {
+		return 2, fmt.Errorf("there is no store %q (hint: %v)", o.kind, testcluster.Kinds)
+	}
 	if o.sabotage != "" && o.sabotage != noGuard {
 		return 2, fmt.Errorf("there is no sabotage %q (hint: no-guard)", o.sabotage)
 	}
-	chosen, err := choose(o.cases, o.sabotage)
+	chosen, err := choose(o.kind, o.cases, o.sabotage)
 	if err != nil {
 		return 2, err
 	}
@@ -127,8 +132,8 @@ func sawSabotage(out io.Writer, verdicts []verdict) bool {
 }
 
 // choose picks the cases by name, in the order of the list.
-func choose(names, sabotage string) ([]trial, error) {
-	all := trials()
+func choose(kind testcluster.Kind, names, sabotage string) ([]trial, error) {
+	all := trials(kind)
 	if sabotage != "" {
 		all = slices.DeleteFunc(all, func(t trial) bool { return !t.agentGone })
 	}
@@ -165,7 +170,13 @@ func measureAll(ctx context.Context, o options, chosen []trial, rows, errOut io.
 	if os.Getuid() == 0 {
 		layout = testcluster.Namespaces
 	}
-	how := testcluster.Options{Programs: programs, PGBin: o.pgBin, Layout: layout, Scope: "bench", Keep: o.keep}
+	how := testcluster.Options{Programs: programs, PGBin: o.pgBin, Layout: layout, Scope: "bench", Keep: o.keep, Kind: o.kind}
+	if o.kind != testcluster.EtcdStore {
+		how.Servers = 3
+	}
+	if o.kind == testcluster.ConsulStore { // each node has the agent of its host
+		how.ServersOf = testcluster.OneEach
+	}
 	if o.sabotage == noGuard {
 		how.AgentArgs = []string{"--unfenced"}
 	}

@@ -129,7 +129,7 @@ func (b *bench) stage(ctx context.Context, t trial) (*scene, error) {
 	at := slices.Index(b.c.Nodes, leader)
 	s := &scene{c: b.c, w: w, leader: leader, other: b.c.Nodes[(at+1)%len(b.c.Nodes)], ttl: 30 * time.Second}
 	if t.low {
-		s.ttl = 5 * time.Second
+		s.ttl = lowTTL(b.c.Kind)
 	}
 	if err := b.extras(ctx, t, w, at); err != nil {
 		w.Finish()
@@ -161,14 +161,19 @@ func (b *bench) configure(ctx context.Context, low bool) error {
 	if b.low == low {
 		return nil
 	}
-	patch, ttl := map[string]any{"ttl": 30, "loop_wait": 10, "retry_timeout": 10, "tanist": nil}, 30
+	patch, ttl := map[string]any{"ttl": 30, "loop_wait": 10, "retry_timeout": 10, "tanist": nil}, 30*time.Second
 	if low {
-		patch, ttl = map[string]any{"ttl": 5, "loop_wait": 1, "retry_timeout": 2, "tanist": map[string]any{"minimum_ttl": 5}}, 5
+		ttl = lowTTL(b.c.Kind)
+		seconds := int(ttl.Seconds())
+		patch = map[string]any{"ttl": seconds, "loop_wait": 1, "retry_timeout": 2, "tanist": map[string]any{"minimum_ttl": seconds}}
 	}
 	if err := b.c.PatchConfig(ctx, patch); err != nil {
 		return err
 	}
-	if err := b.c.WaitTTL(ctx, time.Duration(ttl)*time.Second); err != nil {
+	if b.c.Kind == testcluster.ConsulStore {
+		ttl /= 2
+	}
+	if err := b.c.WaitTTL(ctx, ttl); err != nil {
 		return err
 	}
 	b.low = low
