@@ -89,6 +89,8 @@ func (c *Cluster) newStore() (Store, error) {
 		return c.Etcd, err
 	case EmbedEtcdStore:
 		return c.newEmbedEtcd()
+	case ConsulStore:
+		return c.newConsul()
 	case ZooKeeperStore:
 		return c.newZooKeeper()
 	}

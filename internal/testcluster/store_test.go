@@ -25,7 +25,7 @@ func TestStores(t *testing.T) {
 		t.Fatalf("build the reaper: %v\n%s", err, out)
 	}
 	// An embedded etcd is in the agents, which the end-to-end tests start.
-	for _, kind := range []Kind{EtcdStore, ZooKeeperStore} {
+	for _, kind := range []Kind{EtcdStore, ConsulStore, ZooKeeperStore} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
