@@ -56,9 +56,9 @@ bench-calm: packages-test build
 bench-dcs: packages-test build
 	$(GORUN) ./bench/dcs $(BENCH)
 
-# The scenarios of the guard, and those that measure what no promise is made about.
+# The scenarios of the guard, those that measure what no promise is made about, and the whole story on each store.
 chaos: packages-test
-	CI=true CHAOS=1 $(GOTEST) -timeout 0 -count=1 -v -run 'Guard' ./e2e/
+	CI=true CHAOS=1 $(GOTEST) -timeout 0 -count=1 -v -run 'Guard|TestStores' ./e2e/
 
 # More seeds of the simulator than `make test` runs: make sim SEEDS=100000
 sim:

@@ -100,6 +100,9 @@ func (c *Cluster) newStore() (Store, error) {
 // StoreHosts are the addresses of the store that node n is to use.
 func (c *Cluster) StoreHosts(n *Node) []string {
 	all := c.Store.Addresses()
+	if c.Kind == EmbedEtcdStore { // an agent speaks to the member within it
+		return all[n.index-1 : n.index]
+	}
 	if c.ServersOf == nil {
 		return all
 	}
