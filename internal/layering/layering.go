@@ -3,7 +3,7 @@
 //
 //  1. The roots ha, dcs and postgres import the standard library; ha also imports dcs and postgres.
 //  2. An adapter (every other importable package) imports the roots, internal packages and its own sub-packages, but
-//     never another adapter. Commands, examples, test support (packages named ...test) and tests put adapters together.
+//     never another adapter. Commands, benchmarks, examples, test support (packages named ...test) and tests put adapters together.
 //  3. The files of ha that fold and decide use no package that waits, shares or looks at the outside, and no clock.
 //
 // The rules are functions over plain values; the test of this package reads the module and applies them.
@@ -75,7 +75,7 @@ func forbidden(dir, imported string) string {
 
 // freeToImport says whether dir is a place where adapters are put together.
 func freeToImport(dir string) bool {
-	return within("cmd", dir) || within("examples", dir) || strings.HasSuffix(path.Base(dir), "test") ||
+	return within("cmd", dir) || within("bench", dir) || within("examples", dir) || strings.HasSuffix(path.Base(dir), "test") ||
 		slices.Contains(wiring, dir)
 }
 

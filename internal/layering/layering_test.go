@@ -99,6 +99,7 @@ func TestCheckImports(t *testing.T) {
 		"a child may not import its parent":   {Package{"rest/restclient", []string{m + "rest"}}, []string{"rest/restclient imports " + m + "rest: adapters do not import each other; let a command put them together"}},
 		"a command puts adapters together":    {Package{"cmd/tanist", []string{m + "dcs/etcd3", m + "rest", m + "config"}}, nil},
 		"an example does too":                 {Package{"examples/agent", []string{m + "dcs/memory", m + "rest"}}, nil},
+		"a benchmark does too":                {Package{"bench/dcs", []string{m + "dcs/memory", m + "config"}}, nil},
 		"test support does too":               {Package{"ha/hatest", []string{m + "dcs/memory", m + "ha"}}, nil},
 		"nobody imports a command":            {Package{"rest", []string{m + "cmd/tanist"}}, []string{"rest imports " + m + "cmd/tanist: nothing imports a command or an example"}},
 		"shared internals stay leaves":        {Package{"internal/atomicfile", []string{m + "rest"}}, []string{"internal/atomicfile imports " + m + "rest: internal packages that libraries share import only the roots"}},
