@@ -105,7 +105,7 @@ func (s *Consul) Leader(ctx context.Context) (int, error) {
 	}
 	i := slices.Index(s.rpc, strings.Trim(string(raw), "\"\n"))
 	if i < 0 {
-		return 0, fmt.Errorf("Consul's leader is %s, none of %v", raw, s.rpc)
+		return 0, fmt.Errorf("the leader of Consul is %s, none of %v", raw, s.rpc)
 	}
 	return i, nil
 }
