@@ -49,11 +49,22 @@ func New(dir, name string) (*CA, error) {
 // Issue makes a certificate for name that serves as the client's and, for hosts (names or addresses), as the server's. The files are
 // called NAME.crt and NAME.key; issuing the same name again replaces them.
 func (ca *CA) Issue(name string, hosts ...string) (Files, error) {
+	return ca.issue(plain(name), hosts)
+}
+
+// Expired is Issue for a certificate that has expired.
+func (ca *CA) Expired(name string, hosts ...string) (Files, error) {
+	template := plain(name)
+	template.NotBefore, template.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	return ca.issue(template, hosts)
+}
+
+func (ca *CA) issue(template *x509.Certificate, hosts []string) (Files, error) {
+	name := template.Subject.CommonName
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return Files{}, err
 	}
-	template := plain(name)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
 	for _, h := range hosts {
