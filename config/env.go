@@ -68,6 +68,7 @@ func knownEnv() []envVar {
 	for _, store := range []string{"ETCD", "ETCD3"} {
 		add(store+"_", []string{strings.ToLower(store)}, asText, "USERNAME PASSWORD")
 	}
+	add("CONSUL_", []string{"consul"}, asText, "SCHEME") // documented by Patroni, which does not read it
 	add("RAFT_", []string{"raft"}, asText, "DATA_DIR SELF_ADDR PASSWORD BIND_ADDR")
 	add("RAFT_", []string{"raft"}, asList, "PARTNER_ADDRS")
 	return vars

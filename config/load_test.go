@@ -160,19 +160,25 @@ func TestBadInput(t *testing.T) {
 		{"parameters", "postgresql:\n  parameters:\n    work_mem: [1]\n    \"a b\": 1\n", []string{
 			"p.yml:3: postgresql.parameters.work_mem: must be one value, and is a list; write a list as one text: 'a, b'",
 			"p.yml:4: postgresql.parameters.a b: is not the name of a parameter"}},
-		{"stores we do not have", "kubernetes: {labels: {a: b}}\nraft: {}\ncitus: {group: 0}\nconsul: {host: x}\nzookeeper: {hosts: a}\nexhibitor: {hosts: a}\n", []string{
+		{"stores we do not have", "kubernetes: {labels: {a: b}}\nraft: {}\ncitus: {group: 0}\nzookeeper: {hosts: a}\nexhibitor: {hosts: a}\n", []string{
 			"p.yml:1: kubernetes: Kubernetes objects as a store are not supported; use etcd3 or embedetcd",
 			"p.yml:2: raft: Patroni's raft is deprecated there and not supported here; use embedetcd, an etcd inside the agent, or etcd3",
 			"p.yml:3: citus: Citus is not supported; remove the section, or stay with Patroni for Citus clusters",
-			"p.yml:4: consul: Consul as a store is not built yet in this release; use etcd3 or embedetcd",
-			"p.yml:5: zookeeper: ZooKeeper as a store is not built yet in this release; use etcd3 or embedetcd",
-			"p.yml:6: exhibitor: Exhibitor, for ZooKeeper, is not built yet in this release; use etcd3 or embedetcd"}},
+			"p.yml:4: zookeeper: ZooKeeper as a store is not built yet in this release; use etcd3 or embedetcd",
+			"p.yml:5: exhibitor: Exhibitor, for ZooKeeper, is not built yet in this release; use etcd3 or embedetcd"}},
 		{"two stores", "etcd3: {host: a}\nembedetcd: {data_dir: /e, peer_listen: 10.0.0.1:2380}\n", []string{
 			"p.yml:2: embedetcd: a second store, beside etcd3; keep one of the two sections"}},
 		{"etcd without servers", "etcd3: {protocol: https}\n", []string{"p.yml:1: etcd3: no server is named; write hosts, a list of HOST:PORT, or srv, a domain whose DNS names them"}},
 		{"etcd's addresses", "etcd3:\n  hosts:\n    - a:b\n    - ftp://x\n", []string{
 			`p.yml:2: etcd3.hosts: port of "a:b": not a number; write HOST:PORT`,
 			"p.yml:2: etcd3.hosts: not a URL of etcd; write http://HOST:PORT or https://HOST:PORT"}},
+		{"consul", "consul:\n  url: ftp://x\n  key: /k\n  port: 0\n  consistency: strong\n  service_check_interval: soon\n", []string{
+			"p.yml:2: consul.url: not a URL of Consul; write http://HOST:PORT or https://HOST:PORT",
+			"p.yml:3: consul.key: a key without cert; name the client certificate, too",
+			"p.yml:4: consul.port: must be between 1 and 65535, and is the number 0",
+			`p.yml:5: consul.consistency: must be one of default, consistent, stale, and is the text "strong"`,
+			`p.yml:6: consul.service_check_interval: must be a duration of at least a second, and is the text "soon"; write it as 5s`}},
+		{"consul without an agent", "consul: {scheme: https}\n", []string{"p.yml:1: consul: no agent is named; write host: HOST:PORT, or url: http://HOST:PORT"}},
 		{"bootstrap", "bootstrap:\n  method: wal_g\n  wal_g: {command: x}\n  initdb:\n    - pwfile: /x\n    - {a: b, c: d}\n    - encoding: [x]\n  dcs:\n    ttl: often\n", []string{
 			`p.yml:2: bootstrap.method: custom bootstrap ("wal_g") is not built yet in this release; remove it, so that initdb is used`,
 			"p.yml:5: bootstrap.initdb[0].pwfile: the option pwfile is not allowed; the agent sets it itself",

@@ -177,6 +177,9 @@ func (c *Config) checkFiles(r *reader) {
 	if e := c.Etcd3; e != nil && (e.Protocol == "https" || e.SRV != "") {
 		files[e.Section+".cacert"], files[e.Section+".cert"], files[e.Section+".key"] = e.CACert, e.Cert, e.Key
 	}
+	if e := c.Consul; e != nil && e.Scheme == "https" {
+		files["consul.cacert"], files["consul.cert"], files["consul.key"] = e.CACert, e.Cert, e.Key
+	}
 	if e := c.EmbedEtcd; e != nil {
 		files["embedetcd.cacert"], files["embedetcd.cert"], files["embedetcd.key"] = e.CACert, e.Cert, e.Key
 	}

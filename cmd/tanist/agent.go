@@ -35,6 +35,7 @@ type agent struct {
 	record *flight.Recorder
 
 	store    *storeParts
+	catalog  *catalog // nil: the node is not shown in Consul's
 	fence    fence
 	postgres *instance.Instance
 	hooks    *instance.Callbacks
@@ -150,6 +151,7 @@ func (a *agent) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.catalog = newCatalog(a)
 	a.server, err = newServer(ctx, a.cfg, a.node, a.store.client, peers, a.log)
 	return err
 }
@@ -179,6 +181,9 @@ func (a *agent) run(ctx context.Context, signals <-chan os.Signal) error {
 	a.work.Go(func() { a.store.run(services) })
 	a.work.Go(func() { a.handleSignals(services, signals) })
 	a.work.Go(func() { a.tellSystemd(services) })
+	if a.catalog != nil {
+		a.work.Go(func() { a.catalog.run(services) })
+	}
 
 	err := a.node.Run(ctx)
 	if err == nil {

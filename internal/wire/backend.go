@@ -6,11 +6,12 @@ import (
 
 	"github.com/tanist-ha/tanist/config"
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/consul"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 )
 
 // ErrNoStore says that the configuration names no store.
-var ErrNoStore = errors.New("can not find suitable configuration of distributed configuration store; available: etcd3, embedetcd")
+var ErrNoStore = errors.New("can not find suitable configuration of distributed configuration store; available: etcd3, consul, embedetcd")
 
 // Backend opens the store that cfg names, or fails with ErrNoStore. Nothing is sent before the first request: a store that
 // cannot be reached is no reason not to start, and least of all beside a server that runs already.
@@ -22,6 +23,8 @@ func Backend(cfg *config.Config, logger *slog.Logger) (dcs.Backend, error) {
 			return nil, err
 		}
 		return etcd3.New(how)
+	case cfg.Consul != nil:
+		return consul.New(Consul(cfg, logger))
 	}
 	return nil, ErrNoStore
 }

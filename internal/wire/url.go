@@ -35,7 +35,7 @@ func Override(cfg *config.Config, text string) error {
 	if _, known := storePorts[scheme]; !known {
 		return fmt.Errorf("unknown dcs scheme: %s", scheme)
 	}
-	if !strings.HasPrefix(scheme, "etcd") {
+	if !strings.HasPrefix(scheme, "etcd") && scheme != "consul" {
 		return fmt.Errorf("%s as a store is not built yet in this release; use etcd3", scheme)
 	}
 	if port == 0 {
@@ -45,8 +45,13 @@ func Override(cfg *config.Config, text string) error {
 	if host == "" {
 		host = "localhost"
 	}
-	cfg.EmbedEtcd = nil
-	cfg.Etcd3 = &config.Etcd3{Hosts: []config.HostPort{{Host: host, Port: port}}, Protocol: "http", Section: scheme}
+	cfg.EmbedEtcd, cfg.Etcd3, cfg.Consul = nil, nil, nil
+	at := config.HostPort{Host: host, Port: port}
+	if scheme == "consul" {
+		cfg.Consul = &config.Consul{Host: at, Scheme: "http"}
+	} else {
+		cfg.Etcd3 = &config.Etcd3{Hosts: []config.HostPort{at}, Protocol: "http", Section: scheme}
+	}
 	if ns := strings.Trim(u.Path, "/"); ns != "" {
 		cfg.Namespace = ns
 	}

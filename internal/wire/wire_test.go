@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tanist-ha/tanist/config"
+	"github.com/tanist-ha/tanist/dcs/consul"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 )
 
@@ -18,7 +19,8 @@ func TestOverride(t *testing.T) {
 		"db1:2399":               {"http://db1:2399", "service", ""},
 		"db1":                    {"http://db1:2379", "service", ""},
 		"etcd3://[::1]:2399/a/b": {"http://[::1]:2399", "a/b", ""},
-		"db1:8500":               {"", "", "consul as a store is not built yet in this release; use etcd3"},
+		"db1:8500":               {"http://db1:8500", "service", ""},
+		"consul://db1/db":        {"http://db1:8500", "db", ""},
 		"zookeeper://db1":        {"", "", "zookeeper as a store is not built yet in this release; use etcd3"},
 		"raft://db1":             {"", "", "unknown dcs scheme: raft"},
 		"etcd3://db1:99999":      {"", "", `read the store's URL "etcd3://db1:99999": "99999" is not a port`},
@@ -34,6 +36,12 @@ func TestOverride(t *testing.T) {
 			}
 			if err != nil {
 				t.Fatal(err)
+			}
+			if cfg.Consul != nil {
+				if got := Consul(cfg, nil).URL; got != want.endpoint || cfg.Etcd3 != nil || cfg.Namespace != want.namespace {
+					t.Errorf("namespace %s, url %s", cfg.Namespace, got)
+				}
+				return
 			}
 			got, err := Etcd3(cfg, nil)
 			if err != nil {
@@ -71,6 +79,27 @@ func TestEtcd3(t *testing.T) {
 				t.Fatalf("got %v, want %v", err, tc.err)
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestConsul(t *testing.T) {
+	at := config.HostPort{Host: "a", Port: 1}
+	for name, tc := range map[string]struct {
+		section config.Consul
+		want    consul.Config
+	}{
+		"plain": {config.Consul{Host: at, Scheme: "http", Token: "t", DC: "dc2", Consistency: "stale", Checks: []string{"c"}},
+			consul.Config{URL: "http://a:1", Token: "t", Datacenter: "dc2", Consistency: consul.Stale, Checks: []string{"c"}, SessionName: "s-n"}},
+		"certificates": {config.Consul{Host: at, Scheme: "https", Verify: true, CACert: "ca", Cert: "cert", Key: "key"},
+			consul.Config{URL: "https://a:1", SessionName: "s-n", TLS: &consul.TLS{CAFile: "ca", CertFile: "cert", KeyFile: "key"}}},
+		"unverified": {config.Consul{Host: at, Scheme: "https"},
+			consul.Config{URL: "https://a:1", SessionName: "s-n", TLS: &consul.TLS{Insecure: true}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, Consul(&config.Config{Scope: "s", Name: "n", Consul: &tc.section}, nil)); diff != "" {
 				t.Errorf("want -, got +:\n%s", diff)
 			}
 		})
