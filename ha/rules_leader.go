@@ -243,7 +243,7 @@ func leaderPromote(now time.Time, v *View) Verdict {
 		return rest("no timeline is reserved for us; the store is busy")
 	}
 	return act("promoted self to leader by acquiring session lock",
-		RunTask{Task: postgres.Task{Kind: postgres.TaskPromote, Slots: v.wantSlots(), Timeline: reserved}})
+		RunTask{Task: postgres.Task{Kind: postgres.TaskPromote, Slots: v.wantSlots(), Timeline: reserved, End: self.LSN}})
 }
 
 // leaderOpen lets clients into a server that was founded and never opened: its founder's agent has died in between.

@@ -47,7 +47,11 @@ type Task struct {
 	Slots []string  `json:",omitempty"` // promote, start as primary: physical slots to have at once
 	// Timeline is the number that a promotion must take, 0 for the next one. Numbers between are marked as used.
 	Timeline Timeline `json:",omitempty"`
-	Rename   bool     `json:",omitempty"` // wipe: keep the old directory beside, as NAME.failed
+	// End is where the log of a server that is to be promoted is known to end, 0: unknown. If pg_wal holds the history of a timeline that begins
+	// beyond it, that server goes for a timeline which it has not reached: PostgreSQL would promote it with a history that contradicts its
+	// log. The promotion is refused then, and so is the next one before a restart; the files are removed, so that a restart heals it.
+	End    LSN  `json:",omitempty"`
+	Rename bool `json:",omitempty"` // wipe: keep the old directory beside, as NAME.failed
 }
 
 // Upstream is a server to clone, stream or rewind from.

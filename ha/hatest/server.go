@@ -66,6 +66,7 @@ type server struct {
 	streaming  bool
 	gone       []func() // what those do who wait for this postmaster, when it has died
 	waiting    []int    // rows whose commits wait for a synchronous standby: they are not seen here yet
+	astray     int      // pid of the postmaster that must not be promoted: it goes for a timeline that it has not reached
 	orphans    bool     // the postmaster is dead, and its backends go on answering
 }
 
@@ -267,6 +268,20 @@ func (s *server) checkpointNow() error {
 		s.restartpoint()
 	default:
 		s.writeCheckpoint()
+	}
+	return nil
+}
+
+// checkReached refuses to promote a server that goes for a timeline which it has not reached, as the real executor does.
+func (s *server) checkReached(end postgres.LSN) error {
+	for t, h := range s.files {
+		if end != 0 && len(h) > 0 && h[len(h)-1].LSN > end {
+			delete(s.files, t)
+			s.astray = s.pid
+		}
+	}
+	if s.astray != 0 && s.astray == s.pid {
+		return errors.New("pg_wal has the history of a timeline that was not reached: the server has to be restarted first")
 	}
 	return nil
 }

@@ -273,6 +273,10 @@ func (j *job) promote() {
 		return
 	}
 	j.after(time.Millisecond, 10*time.Millisecond, func() {
+		if err := s.checkReached(j.task.End); err != nil {
+			j.fail(err)
+			return
+		}
 		s.asked = pid
 		j.phase(postgres.Phase{Name: postgres.PhaseSignalled})
 		j.ifGone(func() { j.fail(errors.New("the server ended before it was promoted")) })

@@ -23,6 +23,7 @@ type run struct {
 	ended  chan struct{} // closed when it has ended and, if it is our child, was reaped
 
 	mu     sync.Mutex
+	astray error    // why it must not be promoted before it was restarted
 	status string   // how it ended; set before ended is closed
 	file   *pidFile // as last read while it ran: postmaster.pid goes with an orderly end
 }

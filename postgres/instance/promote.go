@@ -35,6 +35,9 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 	} else if state != postgres.ControlArchiveRecovery {
 		return fmt.Errorf("the server is not a running standby: its control file says %q", state)
 	}
+	if err := i.checkReached(r, t.End); err != nil {
+		return err
+	}
 	if t.Timeline != 0 {
 		c, err := i.readControl(ctx)
 		if err != nil {

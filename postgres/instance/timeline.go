@@ -46,6 +46,30 @@ func (i *Instance) reserveTimeline(now, want postgres.Timeline) error {
 	return nil
 }
 
+// checkReached refuses to promote a server that goes for a timeline which it has not reached: it has fetched the history of a new leader, and
+// that leader died before it had sent its log. PostgreSQL (StartupXLOG, writeTimeLineHistory) would take that history for its own, and add
+// a switch to it at a point before its last. Without those files, a restart goes for what is here.
+func (i *Instance) checkReached(r *run, end postgres.LSN) error {
+	if end == 0 || r.astray != nil {
+		return r.astray
+	}
+	for t, skipped := range i.historyFiles() {
+		raw, err := os.ReadFile(i.historyPath(t))
+		if err != nil {
+			return fmt.Errorf("read the history of timeline %d: %w", t, err)
+		}
+		h, err := postgres.ParseHistory(string(raw))
+		if skipped || err != nil || len(h) == 0 || h[len(h)-1].LSN <= end {
+			continue // what is no history, PostgreSQL refuses by itself
+		}
+		r.astray = fmt.Errorf("its log ends at %s, and pg_wal has the history of timeline %d, which begins at %s: it has to be restarted first", end, t, h[len(h)-1].LSN)
+		if err := i.remove(filepath.Join("pg_wal", postgres.HistoryFileName(t))); err != nil {
+			return fmt.Errorf("remove the history of timeline %d, which was not reached: %w", t, err)
+		}
+	}
+	return r.astray
+}
+
 // confirmTimeline checks after a promotion that it took the number want, and hands the skipped numbers to the archiver:
 // a standby that only restores from the archive looks for them one by one, too.
 func (i *Instance) confirmTimeline(want postgres.Timeline, archiving bool) error {

@@ -1,6 +1,8 @@
 package instance
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/tanist-ha/tanist/postgres"
@@ -47,4 +49,32 @@ func TestPromotionTakesReservedTimeline(t *testing.T) {
 	a.must(postgres.Task{Kind: postgres.TaskRewind, Upstream: up})
 	a.must(postgres.Task{Kind: postgres.TaskStart, Upstream: up})
 	a.eventually("streaming on timeline 5", streamsOn(5))
+}
+
+// TestPromotionBeforeItsTimeline promotes a standby that has fetched the history of a leader whose log it never got: it is refused until a
+// restart, by which the server goes for what it has.
+func TestPromotionBeforeItsTimeline(t *testing.T) {
+	a := founded(t, testConfig(t, needServer(t), "a"))
+	b := standbyOf(t, a, "b")
+	b.awaitStreaming()
+	if err := a.Kill("the host is lost"); err != nil {
+		t.Fatal(err)
+	}
+	end := b.look().SQL.Position().LSN
+	b.must(postgres.Task{Kind: postgres.TaskStop})
+	far := fmt.Sprintf("1\t%s\tno recovery target specified\n", end+1000)
+	if err := os.WriteFile(b.historyPath(2), []byte(far), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.must(postgres.Task{Kind: postgres.TaskStart})
+	for range 2 {
+		_, err := b.try(postgres.Task{Kind: postgres.TaskPromote, Timeline: 3, End: end})
+		wantError(t, err, "has to be restarted first")
+	}
+	b.must(postgres.Task{Kind: postgres.TaskStop})
+	b.must(postgres.Task{Kind: postgres.TaskStart})
+	b.must(postgres.Task{Kind: postgres.TaskPromote, Timeline: 3, End: end})
+	if l := b.look(); l.SQL == nil || l.SQL.InRecovery || len(l.History) > 1 {
+		t.Errorf("after the promotion: %+v, history %v", l.SQL, l.History)
+	}
 }
