@@ -39,7 +39,12 @@ func followOwnKey(now time.Time, v *View) Verdict {
 	if l.Meta.Session == "" {
 		return rest("the leader key names this node but has no session: it never expires; delete the key /leader of this cluster")
 	}
-	return rest("the leader key names this node, but under a session that is not ours: waiting for it to expire")
+	// Whoever holds that session was an earlier run of this agent, which has ended before this one began, or is another agent.
+	end := v.Self.Started.Add(max(v.w(now), v.keyTTL(v.Self.Name)))
+	if !now.Before(end) {
+		return rest("the leader key names this node, but under a session that is not ours; another agent of this name keeps it, or a backup of the store brought it back: waiting for it to expire")
+	}
+	return wait(end, "the leader key names this node, but under a session that is not ours: waiting for it to expire").until(end)
 }
 
 // unreadyPatience is how long a running standby waits for a leader to say that it is a primary. Its agent may have died with the promotion

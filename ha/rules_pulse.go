@@ -176,8 +176,16 @@ func (v *View) sessionTTL() time.Duration {
 	if v.holds() || v.TookOver || !v.ownOldKey() {
 		return v.Settings.TTL
 	}
-	m := findMember(&v.Store.Cluster, v.Self.Name)
-	return max(v.Settings.TTL, time.Duration(min(m.Data.TanistTTL, maxTTL))*time.Second)
+	return max(v.Settings.TTL, v.keyTTL(v.Self.Name))
+}
+
+// keyTTL is the ttl that a member's key tells of its session; 0: nothing.
+func (v *View) keyTTL(name string) time.Duration {
+	m := findMember(&v.Store.Cluster, name)
+	if m == nil {
+		return 0
+	}
+	return time.Duration(min(m.Data.TanistTTL, maxTTL)) * time.Second
 }
 
 // maxTTL bounds what is believed of a ttl in a member key, in seconds.

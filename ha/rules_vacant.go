@@ -240,6 +240,9 @@ func vacantReceiving(now time.Time, v *View) Verdict {
 		return pass("our log rests")
 	}
 	end := v.Vacancy.Since.Add(v.Settings.PrimaryRaceBackoff)
+	if last := v.Vacancy.Last; last != nil && last.Data.Tanist != "" && !last.Data.TanistUnfenced {
+		end = v.Vacancy.Since.Add(v.w(now))
+	}
 	still := v.Vacancy.Moved.Add(5 * retry)
 	if !now.Before(end) || !now.Before(still) {
 		return pass("our log rests, or was waited for long enough")

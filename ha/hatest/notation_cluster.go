@@ -32,7 +32,7 @@ func readLeader(s *situation, w *words) {
 	s.v.Rejoin.Leader = l.Meta.Created
 }
 
-// readMember: NAME ROLE STATE [tl N] [lsn LSN] [session ID] [no-address] [ttl SECONDS] [checkpointing] [tag NAME=VALUE]. A STATE has hyphens.
+// readMember: NAME ROLE STATE [tl N] [lsn LSN] [session ID] [no-address] [ttl SECONDS] [checkpointing] [tanist] [unfenced] [tag NAME=VALUE]. A STATE has hyphens.
 func readMember(s *situation, w *words) {
 	name := w.next()
 	m := dcs.Member{Name: name, Meta: dcs.Meta{Version: 20, Created: 20, Session: "s-" + name}}
@@ -50,6 +50,10 @@ func readMember(s *situation, w *words) {
 			m.Data.ConnURL = ""
 		case "ttl":
 			m.Data.TanistTTL = uint64(w.number())
+		case "tanist":
+			m.Data.Tanist = "sim"
+		case "unfenced":
+			m.Data.TanistUnfenced = true
 		case "checkpointing":
 			no := false
 			m.Data.CheckpointAfterPromote = &no
