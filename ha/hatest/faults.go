@@ -151,7 +151,7 @@ func (w *World) pause(n *node, d time.Duration) {
 func (w *World) cutStore(n *node, d time.Duration) {
 	w.logf("%s cut off from the store for %s", n.name, d)
 	n.storeCut = true
-	w.eng.after(d, func() { n.storeCut, n.touched = false, w.eng.now })
+	w.eng.after(d, func() { n.storeCut, n.touched, n.reachedStore = false, w.eng.now, w.eng.now })
 }
 
 // cutPeers cuts links of n to some other nodes, perhaps in one direction only.

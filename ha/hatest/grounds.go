@@ -50,8 +50,11 @@ func (w *World) held(a *agent, r ha.Request) time.Duration {
 // onNewGrounds lets an acquire compare with what is, instead of with what its decision rested on.
 func (w *World) onNewGrounds(r ha.Request) ha.Request {
 	x, ok := r.Action.(ha.AcquireKey)
+	if !ok || !w.opts.Mutant.Store.AnyGrounds {
+		return r
+	}
 	c, err := w.cluster()
-	if !ok || !w.opts.Mutant.Store.AnyGrounds || err != nil {
+	if err != nil {
 		return r
 	}
 	e := &x.Request.Expect
@@ -97,7 +100,7 @@ func (w *World) cachedFault(n *node) time.Duration {
 			return
 		}
 		w.isolate(n, 20*time.Second)
-		w.eng.after(19*time.Second, func() {
+		w.eng.after(20*time.Second+time.Millisecond, func() { // when the links of n are whole again, so that these stay cut
 			if next := w.writableNode(); next != nil && w.faulty {
 				w.isolate(next, w.bounded(15*time.Second, 25*time.Second))
 				w.wipe()

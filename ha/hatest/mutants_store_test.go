@@ -18,6 +18,9 @@ var storeMutants = []mutant{
 		return Options{Profile: Stale, Mutant: Mutant{Store: StoreMutant{AnyGrounds: true}},
 			Rules: replaced(t, map[ha.RuleID]check{"leader.late": passing})}
 	}},
+	{"cache believed for an acquire", func(*testing.T) Options { // 2.2, where the store cannot compare the grounds of an acquire
+		return Options{Profile: Cached, Mutant: Mutant{Store: StoreMutant{Cache: true, AnyGrounds: true}}}
+	}},
 	{"empty store is a vacancy", func(t *testing.T) Options { // 2.7
 		return Options{Profile: Wiped, Rules: replaced(t, map[ha.RuleID]check{"vacant.store-changed": passing, "vacant.not-founded": passing})}
 	}},

@@ -21,25 +21,26 @@ type node struct {
 
 	watchdog *watchdog
 
-	pausedUntil time.Time
-	frozen      bool            // the whole host
-	thawed      []func()        // what its server does when it goes on
-	hitArming   bool            // its next agent dies when it tells its guard about a key that it took over
-	sparedUntil time.Time       // the store has ended its session early: it must be able to notice (safety 1.7)
-	weak        bool            // its guard has been killed or frozen, and none was armed since
-	deposed     time.Time       // until then, a leader of the store that was deposed answers its keepalives
-	storeCut    bool            // no message to or from the store
-	cut         map[string]bool // no message to that node
-	badStarts   int             // so many of the next starts fail
-	badStops    int
-	badPromotes int
-	badRewinds  int
-	slow        time.Duration // added to each start, stop and clone
-	touched     time.Time     // the last fault that concerned it
-	checkpoint  time.Duration // what a checkpoint takes
-	noFailover  bool
-	latePromote time.Duration // how long the startup process takes to obey
-	from        string        // whom it shall stream from; "": the leader
+	pausedUntil  time.Time
+	frozen       bool            // the whole host
+	thawed       []func()        // what its server does when it goes on
+	hitArming    bool            // its next agent dies when it tells its guard about a key that it took over
+	sparedUntil  time.Time       // the store has ended its session early: it must be able to notice (safety 1.7)
+	weak         bool            // its guard has been killed or frozen, and none was armed since
+	deposed      time.Time       // until then, a leader of the store that was deposed answers its keepalives
+	storeCut     bool            // no message to or from the store
+	reachedStore time.Time       // the end of the last cut
+	cut          map[string]bool // no message to that node
+	badStarts    int             // so many of the next starts fail
+	badStops     int
+	badPromotes  int
+	badRewinds   int
+	slow         time.Duration // added to each start, stop and clone
+	touched      time.Time     // the last fault that concerned it
+	checkpoint   time.Duration // what a checkpoint takes
+	noFailover   bool
+	latePromote  time.Duration // how long the startup process takes to obey
+	from         string        // whom it shall stream from; "": the leader
 }
 
 // agent is one run of the agent: it starts with an empty view.
@@ -57,7 +58,8 @@ type agent struct {
 	puppet bool
 	// afterArm happens when the guard has been told something.
 	afterArm func()
-	hangs    struct { // the request to the store that is not answered
+	cache    *dcs.Cluster // for the mutant that believes it
+	hangs    struct {     // the request to the store that is not answered
 		id  uint64
 		end func()
 	}
@@ -309,7 +311,7 @@ func (w *World) storeRequest(a *agent, r ha.Request) {
 				}
 				return w.refusal(op, fate)
 			})
-			ev := a.lane.Do(context.Background(), r)
+			ev := w.cached(a, a.lane.Do(context.Background(), r))
 			w.checkRelease(a, ev)
 			w.store.Tick()
 			w.scheduleExpiry()

@@ -22,6 +22,11 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	rules := histogram{}
+	if *profileFlag == "everything" {
+		play(t, "all faults", seeds(), rules, func(uint64) Options { return Options{} })
+		rules.print(os.Stdout)
+		return
+	}
 	if *profileFlag != "" {
 		play(t, "profile "+*profileFlag, seeds(), rules, func(uint64) Options { return Options{Profile: Profile(*profileFlag)} })
 		return

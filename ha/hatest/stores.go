@@ -156,7 +156,26 @@ type StoreMutant struct {
 	AnyTerm bool // a keepalive that was answered by another leader of the store than the comparison after it counts
 	// AnyGrounds lets an acquire compare with what the store holds when it arrives, instead of with what its decision rested on.
 	AnyGrounds bool
-	OneWrite   bool // one answered write proves that the session was prolonged, in a store that keeps sessions as ZooKeeper does
+	// Cache lets an agent believe what it read before it was cut off from the store, for a while after it has come back.
+	Cache    bool
+	OneWrite bool // one answered write proves that the session was prolonged, in a store that keeps sessions as ZooKeeper does
+}
+
+// cacheLag is how long a cache that has lost its watch goes on answering, for the mutant that believes it.
+const cacheLag = 10 * time.Second
+
+// cached is what an agent with a cache is told that asks for the cluster: after it was cut off, what it knew before (safety 2.2).
+func (w *World) cached(a *agent, e ha.Event) ha.Event {
+	x, ok := e.(ha.Loaded)
+	if !w.opts.Mutant.Store.Cache || !ok || x.Fault != nil {
+		return e
+	}
+	if a.cache != nil && a.machine.View().Lease.State != ha.LeaseHeld && w.eng.now.Before(a.n.reachedStore.Add(cacheLag)) {
+		x.Cluster = *a.cache
+		return x
+	}
+	a.cache = &x.Cluster
+	return e
 }
 
 // storeKind is how the store of a run behaves.

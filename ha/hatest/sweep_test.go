@@ -21,7 +21,7 @@ var (
 	seedsFlag   = flag.Uint64("sim.seeds", 2000, "how many seeds TestSeeds runs, and each mutant at most")
 	firstFlag   = flag.Uint64("sim.first", 1, "the first seed of TestSeeds")
 	seedFlag    = flag.Uint64("sim.seed", 0, "run this seed alone and print its history")
-	profileFlag = flag.String("sim.profile", "", "play this profile of faults alone")
+	profileFlag = flag.String("sim.profile", "", "play this profile of faults alone; everything is that of all faults")
 )
 
 // TestMain lets the heap grow: a simulation makes little that lives long, and collecting it over and over is a third of its time.
