@@ -44,7 +44,7 @@ bench: packages-test build
 	$(GORUN) ./bench/footprint $(BENCH)
 
 # Write outages and lost rows under every kind of failure, as JSON lines and a table. BENCH='-sabotage no-guard' must fail: it shows that the
-# benchmark would see two servers that acknowledge.
+# benchmark would see two servers that acknowledge. On another store: BENCH='-store zookeeper' (for consul: make tools first).
 bench-failover: packages-test build
 	$(GORUN) ./bench/failover $(BENCH)
 
@@ -53,11 +53,11 @@ bench-calm: packages-test build
 	$(GORUN) ./bench/calm $(BENCH)
 
 # What a cluster in steady state asks of its store, on each store: BENCH='-store etcd -members 3' is one of them.
-bench-dcs: packages-test build
+bench-dcs: packages-test tools build
 	$(GORUN) ./bench/dcs $(BENCH)
 
 # The scenarios of the guard, those that measure what no promise is made about, and the whole story on each store.
-chaos: packages-test
+chaos: packages-test tools
 	CI=true CHAOS=1 $(GOTEST) -timeout 0 -count=1 -v -run 'Guard|TestStores' ./e2e/
 
 # More seeds of the simulator than `make test` runs: make sim SEEDS=100000

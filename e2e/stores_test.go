@@ -57,6 +57,7 @@ type storeChapter struct {
 func (st *storeStory) chapters() []storeChapter {
 	all := []storeChapter{
 		{"bootstrap and replicate", false, func(st *storeStory) { replicates(st.cluster) }},
+		{"a key of nobody", false, (*storeStory).keyOfNobody},
 		{"switchover", false, func(st *storeStory) { switchesOver(st.cluster) }},
 		{"store leader killed", false, (*storeStory).leaderKilled},
 		{"host lost", true, (*storeStory).hostLost},
@@ -82,7 +83,24 @@ func startStoreStory(t *testing.T, kind testcluster.Kind) *storeStory {
 	return &storeStory{&fortress{cluster: startCluster(t, o)}, kind}
 }
 
-// begin is a siege whose cluster has the primary where the chapter wants it.
+// keyOfNobody: what an operator puts by hand never expires; list says how to remove it, with the store's own tool.
+func (st *storeStory) keyOfNobody() {
+	key := st.Key("members/ghost")
+	st.step(func(ctx context.Context) error { return st.Store.Put(ctx, key, "{}") })
+	command := map[testcluster.Kind]string{
+		testcluster.EtcdStore: "etcdctl del " + key, testcluster.EmbedEtcdStore: "etcdctl del " + key,
+		testcluster.ConsulStore: "consul kv delete " + strings.TrimPrefix(key, "/"), testcluster.ZooKeeperStore: "zkCli.sh deleteall " + key,
+	}[st.kind]
+	if table := st.ctl("list"); !strings.Contains(table, "no session") || !strings.Contains(table, "("+command+")") {
+		st.t.Errorf("tanistctl list does not say how to delete it (%s):\n%s", command, table)
+	}
+	st.step(func(ctx context.Context) error { return st.Store.Delete(ctx, key) })
+	if table := st.ctl("list"); strings.Contains(table, "ghost") {
+		st.t.Errorf("tanistctl list still shows it:\n%s", table)
+	}
+}
+
+// begin is a siege of this chapter.
 func (st *storeStory) begin() *siege { return st.siege(st.t.(*testing.T)) }
 
 // leaderKilled: another server of the store takes over. The primary does not notice. (A primary whose only way to the store was that

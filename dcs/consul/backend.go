@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/tanist-ha/tanist/dcs"
@@ -47,6 +48,11 @@ func New(cfg Config) (*Backend, error) {
 	b.era = &era{logger: cfg.Logger}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	return b, nil
+}
+
+// DeleteCommand implements dcs.Operable.
+func (b *Backend) DeleteCommand(key string) string {
+	return "consul kv delete " + strings.TrimPrefix(key, "/")
 }
 
 // Close ends all requests and watches and closes the connections. Sessions are left to expire.

@@ -94,6 +94,9 @@ func (b *Backend) silent(server string) {
 	}
 }
 
+// DeleteCommand implements dcs.Operable.
+func (b *Backend) DeleteCommand(key string) string { return "zkCli.sh deleteall " + key }
+
 // Close ends all requests and watches and closes the connections. Sessions are left to expire.
 func (b *Backend) Close() error {
 	b.mu.Lock()
