@@ -11,10 +11,10 @@ import (
 
 // clientTests run dcs.Client on the store: the chains of requests that a node makes.
 var clientTests = []test{
-	{"client/term-of-a-leader", testTerm},
-	{"client/changed-ttl", testChangedTTL},
-	{"client/takeover-after-restart", testTakeover},
-	{"client/hints", testClientHints},
+	{name: "client/term-of-a-leader", run: testTerm},
+	{name: "client/changed-ttl", run: testChangedTTL},
+	{name: "client/takeover-after-restart", run: testTakeover},
+	{name: "client/hints", run: testClientHints},
 }
 
 // client returns a node's client; the folder of this subtest is its namespace.
@@ -112,7 +112,7 @@ func testChangedTTL(t *testing.T, s *suite) {
 	a := s.client(t, "a")
 	first := s.keepAliveAs(t, a, 1)
 	second := s.keepAliveAs(t, a, 2)
-	if !second.Opened || second.Session == first.Session || second.TTL != 20*s.MinTTL {
+	if !second.Opened || second.Session == first.Session || second.TTL != 2*first.TTL {
 		t.Fatalf("a standby's other ttl: %+v, then %+v", first, second)
 	}
 	if m := s.load(t, a).Members; len(m) != 1 || m[0].Meta.Session != second.Session {
@@ -120,7 +120,7 @@ func testChangedTTL(t *testing.T, s *suite) {
 	}
 	h := s.renewBy(t, a, s.acquireBy(t, a, dcs.Acquire{}), 2, 1)
 	moved := s.renewBy(t, a, h, 1, 2)
-	if moved.Leader.Session == h.Leader.Session || moved.TTL != 10*s.MinTTL {
+	if moved.Leader.Session == h.Leader.Session || moved.TTL != first.TTL {
 		t.Fatalf("a leader's other ttl: %+v, then %+v", h, moved)
 	}
 	moved = s.renewBy(t, a, moved, 1, 2)

@@ -9,8 +9,8 @@ import (
 )
 
 var contextTests = []test{
-	{"context/cancelled", testCancelled},
-	{"context/closed-handle", testClosedHandle},
+	{name: "context/cancelled", run: testCancelled},
+	{name: "context/closed-handle", run: testClosedHandle},
 }
 
 // fails expects that a request was not served, and that nothing claims a definite answer of the store.
@@ -29,7 +29,7 @@ func fails(t testing.TB, what string, err error) {
 // testCancelled: each method gives up at once when its context is over, and does nothing.
 func testCancelled(t *testing.T, s *suite) {
 	b := s.open(t)
-	x := s.session(t, b)
+	x := s.longSession(t, b)
 	s.put(t, b, "k", "v", x)
 	before := s.read(t, b)
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -57,7 +57,7 @@ func testCancelled(t *testing.T, s *suite) {
 
 func testClosedHandle(t *testing.T, s *suite) {
 	b := s.New(t)
-	x := s.session(t, b)
+	x := s.longSession(t, b)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}

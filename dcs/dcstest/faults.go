@@ -3,6 +3,8 @@ package dcstest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,61 +12,278 @@ import (
 )
 
 var faultTests = []test{
-	{"fault/cut", testCut},
-	{"fault/lost-reply", testLostReply},
+	{name: "fault/cut", run: func(t *testing.T, s *suite) { testFault(t, s, Cut) }, waits: true},
+	{name: "fault/lost-replies", run: func(t *testing.T, s *suite) { testFault(t, s, LostReplies) }, waits: true},
+	{name: "fault/silent", run: func(t *testing.T, s *suite) { testFault(t, s, Silent) }, waits: true},
+	{name: "fault/slow", run: testSlow, waits: true, realTime: true},
+	{name: "fault/unknown-is-no-conflict", run: testUnknown, waits: true},
+	{name: "fault/repeated-is-no-conflict", run: testRepeated, waits: true},
+	{name: "fault/watch-is-not-lost-in-silence", run: testWatchLoss, waits: true},
+	{name: "fault/expiry-behind-a-cut", run: testExpiryCut, waits: true},
 }
 
-// testCut: while the store cannot be reached, nothing claims an answer, and afterwards the handle works again.
-func testCut(t *testing.T, s *suite) {
-	if s.Faults == nil || s.Faults.Cut == nil || s.Faults.Restore == nil {
-		t.Skip("the harness cannot cut connections")
+// deadline of a request that is meant to run into it.
+const short = time.Second
+
+// attempt is a request that a fault meets.
+type attempt struct {
+	name string
+	do   func(ctx context.Context) error
+	key  string // what it writes, if anything: proof that it was carried out
+	err  error
+}
+
+// testFault: whatever is wrong with the way to the store, each request returns when its context ends, none claims an answer of the store, none
+// says "no effect" when there was one, and all is well again when the fault has passed.
+func testFault(t *testing.T, s *suite, f Fault) {
+	b, link := s.linked(t)
+	observer := s.open(t)
+	x := s.longSession(t, b)
+	s.put(t, b, "leader", "a", x)
+	led := dcs.Cond{Key: s.key("leader"), Session: x.ID()}
+	write := func(name string) []dcs.Write { return []dcs.Write{{Key: s.key(name), Value: []byte("1")}} }
+	apply := func(tx dcs.Txn) func(context.Context) error {
+		return func(ctx context.Context) error { _, err := b.Apply(ctx, tx); return err }
 	}
-	b := s.open(t)
-	s.put(t, b, "k", "v", nil)
-	s.Faults.Cut(t)
-	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
-	_, err := b.Read(ctx, s.prefix)
-	fails(t, "Read", err)
-	cancel()
-	ctx, cancel = context.WithTimeout(s.ctx, time.Second)
-	_, err = b.Apply(ctx, dcs.Txn{If: []dcs.Cond{{Key: s.key("k"), Value: []byte("no")}}})
-	fails(t, "Apply", err)
-	cancel()
-	s.Faults.Restore(t)
-	ctx, cancel = context.WithTimeout(s.ctx, s.Patience)
+	attempts := []*attempt{
+		{name: "Read", do: func(ctx context.Context) error { _, err := b.Read(ctx, s.prefix); return err }},
+		{name: "compare", do: apply(dcs.Txn{If: []dcs.Cond{led}})},
+		{name: "compare what does not hold", do: apply(dcs.Txn{If: []dcs.Cond{{Key: s.key("leader"), Value: []byte("b")}}})},
+		{name: "create", do: apply(dcs.Txn{If: []dcs.Cond{{Key: s.key("created"), Absent: true}}, Do: write("created")}), key: "created"},
+		{name: "put", do: apply(dcs.Txn{Do: write("put")}), key: "put"},
+		{name: "OpenSession", do: func(ctx context.Context) error { _, err := b.OpenSession(ctx, s.MinTTL); return err }},
+		{name: "KeepAlive", do: func(ctx context.Context) error { _, err := x.KeepAlive(ctx); return err }},
+		{name: "Confirm", do: func(ctx context.Context) error {
+			_, err := x.Confirm(ctx, dcs.Txn{If: []dcs.Cond{led}, Do: write("confirmed")})
+			return err
+		}, key: "confirmed"},
+		{name: "Watch", do: func(ctx context.Context) error {
+			hints, err := b.Watch(ctx, s.prefix)
+			if err == nil { // a store that says so before it has asked loses the watch then
+				s.ends(t, hints)
+				err = dcs.ErrUnavailable
+			}
+			return err
+		}},
+	}
+	link(f)
+	s.makeAll(t, attempts)
+	link(Healthy)
+	for _, a := range attempts {
+		fails(t, a.name, a.err)
+		if a.key != "" && !errors.Is(a.err, dcs.ErrUnknown) && s.get(t, observer, a.key) != nil {
+			t.Errorf("%s: %v, but it was carried out", a.name, a.err)
+		}
+	}
+	s.recovers(t, "read", func(ctx context.Context) error { _, err := b.Read(ctx, s.prefix); return err })
+	s.recovers(t, "confirm", func(ctx context.Context) error {
+		_, err := x.Confirm(ctx, dcs.Txn{If: []dcs.Cond{led}})
+		return err
+	})
+}
+
+// makeAll makes all requests at once, with a short deadline, and waits for their ends.
+func (s *suite) makeAll(t *testing.T, attempts []*attempt) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for _, a := range attempts {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(s.ctx, short)
+			defer cancel()
+			a.err = a.do(ctx)
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	limit := time.NewTimer(s.Patience)
+	defer limit.Stop()
+	select {
+	case <-done:
+	case <-limit.C:
+		t.Fatalf("requests with a deadline of %s have not ended after %s", short, s.Patience)
+	}
+}
+
+// recovers repeats a request until it is served; a definite refusal, or no service at all, fails.
+func (s *suite) recovers(t *testing.T, what string, do func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, s.Patience)
 	defer cancel()
+	var err error
 	for ctx.Err() == nil {
-		once, done := context.WithTimeout(ctx, time.Second)
-		_, err = b.Read(once, s.prefix)
-		if err == nil {
+		once, done := context.WithTimeout(ctx, 2*short)
+		if err = do(once); err == nil {
 			done()
 			return
 		}
-		<-once.Done() // the rest of its second: a bounded pace
+		if errors.Is(err, dcs.ErrConflict) || errors.Is(err, dcs.ErrSessionLost) {
+			done()
+			t.Fatalf("%s after a fault: %v", what, err)
+		}
+		s.tick(t, 50*time.Millisecond) // a bounded pace
 		done()
 	}
-	t.Fatalf("the handle does not recover: %v", err)
+	t.Fatalf("%s: the handle does not recover: %v", what, err)
 }
 
-// testLostReply: a write that happened but was not acknowledged is unknown, never a conflict.
-func testLostReply(t *testing.T, s *suite) {
-	if s.Faults == nil || s.Faults.DropReply == nil {
-		t.Skip("the harness cannot drop replies")
+// testSlow: on a slow way everything works, and a session is counted from when its renewal was sent.
+func testSlow(t *testing.T, s *suite) {
+	b, link := s.linked(t)
+	observer := s.open(t)
+	x := s.session(t, b)
+	s.put(t, b, "leader", "a", x)
+	link(Slow)
+	hints := s.watch(t, b)
+	s.put(t, b, "status", "1", nil)
+	s.expect(t, hints, "status")
+	_, err := b.Apply(s.ctx, dcs.Txn{If: []dcs.Cond{{Key: s.key("status"), Absent: true}}})
+	if !errors.Is(err, dcs.ErrConflict) {
+		t.Fatalf("got %v, want ErrConflict", err)
 	}
-	b, other := s.open(t), s.open(t)
-	s.read(t, b) // connected
-	s.Faults.DropReply(t)
-	ctx, cancel := context.WithTimeout(s.ctx, 3*time.Second)
+	var sent time.Time
+	for range 2 { // it may have ended meanwhile, if the TTL is very short
+		sent = time.Now()
+		if _, err = x.KeepAlive(s.ctx); errors.Is(err, dcs.ErrSessionLost) {
+			x = s.session(t, b)
+			s.put(t, b, "leader", "a", x)
+			continue
+		}
+		break
+	}
+	if err != nil {
+		t.Fatalf("keepalive: %v", err)
+	}
+	s.endsAfter(t, observer, x, "leader", sent)
+}
+
+// testUnknown: a write that was carried out and not acknowledged is unknown: it is neither a conflict nor without effect.
+func testUnknown(t *testing.T, s *suite) {
+	b, link := s.linked(t)
+	observer := s.open(t)
+	s.put(t, b, "sync", "s", nil)
+	sync := s.get(t, b, "sync")
+	for i, tx := range s.leaderChanges(sync) {
+		s.read(t, b) // connected
+		link(LostReplies)
+		ctx, cancel := context.WithTimeout(s.ctx, 2*short)
+		_, err := b.Apply(ctx, tx)
+		cancel()
+		if !errors.Is(err, dcs.ErrUnknown) || errors.Is(err, dcs.ErrConflict) || errors.Is(err, dcs.ErrUnavailable) {
+			t.Fatalf("change %d: got %v, want ErrUnknown", i, err)
+		}
+		s.await(t, observer, "the write is there", s.happened(tx))
+		link(Healthy)
+		s.recovers(t, "read", func(ctx context.Context) error { _, err := b.Read(ctx, s.prefix); return err })
+	}
+}
+
+// testRepeated: a client library that sends a request again, because the answer to the first was lost, gets the store's "no" to the second,
+// which says nothing about the first.
+func testRepeated(t *testing.T, s *suite) {
+	b, link := s.linked(t)
+	observer := s.open(t)
+	s.put(t, b, "sync", "s", nil)
+	sync := s.get(t, b, "sync")
+	for i, tx := range s.leaderChanges(sync) {
+		s.read(t, b)
+		link(LostReplies)
+		result := make(chan error, 1)
+		ctx, cancel := context.WithTimeout(s.ctx, s.Patience)
+		go func() { _, err := b.Apply(ctx, tx); result <- err }()
+		s.await(t, observer, "the write is there", s.happened(tx))
+		link(Healthy) // and the connection that lost the answer is closed
+		err := <-result
+		cancel()
+		if err != nil && (!errors.Is(err, dcs.ErrUnknown) || errors.Is(err, dcs.ErrConflict)) {
+			t.Fatalf("change %d was made, and is reported as: %v", i, err)
+		}
+		s.recovers(t, "read", func(ctx context.Context) error { _, err := b.Read(ctx, s.prefix); return err })
+	}
+}
+
+// leaderChanges are an acquire and a conditional write, whose conditions do not hold any more once they have been made.
+func (s *suite) leaderChanges(sync *dcs.Entry) []dcs.Txn {
+	return []dcs.Txn{
+		{If: []dcs.Cond{{Key: s.key("leader"), Absent: true}}, Do: []dcs.Write{{Key: s.key("leader"), Value: []byte("a")}}},
+		{If: []dcs.Cond{{Key: s.key("sync"), Version: sync.Version, Created: sync.Created}}, Do: []dcs.Write{{Key: s.key("sync"), Value: []byte("t")}}},
+	}
+}
+
+func (s *suite) happened(tx dcs.Txn) func(dcs.Snapshot) bool {
+	w := tx.Do[0]
+	return func(snap dcs.Snapshot) bool {
+		e := find(snap, w.Key)
+		return e != nil && string(e.Value) == string(w.Value)
+	}
+}
+
+// testWatchLoss: a change that a fault hides from a watch is told afterwards, or the watch is closed.
+func testWatchLoss(t *testing.T, s *suite) {
+	for _, f := range []Fault{Cut, LostReplies, Silent} {
+		t.Run(f.String(), func(t *testing.T) {
+			b, link := s.linked(t)
+			observer := s.open(t)
+			for round := range 2 {
+				hints := s.watch(t, b)
+				s.put(t, observer, "before", fmt.Sprint(round), nil)
+				s.expect(t, hints, "before")
+				link(f)
+				s.put(t, observer, "hidden", fmt.Sprint(round), nil)
+				link(Healthy)
+				s.expectOrEnd(t, hints, "hidden")
+				s.recovers(t, "read", func(ctx context.Context) error { _, err := b.Read(ctx, s.prefix); return err })
+			}
+		})
+	}
+}
+
+// expectOrEnd waits for a hint of name, or for the end of the watch.
+func (s *suite) expectOrEnd(t testing.TB, hints <-chan dcs.Hint, name string) {
+	t.Helper()
+	limit := time.NewTimer(s.Patience)
+	defer limit.Stop()
+	for {
+		select {
+		case h, open := <-hints:
+			if !open || h.Key == "" || h.Key == s.key(name) {
+				return
+			}
+		case <-limit.C:
+			t.Fatalf("the watch goes on as if nothing had happened, and there was no hint of %s", name)
+		}
+	}
+}
+
+// testExpiryCut: a session whose owner is cut off ends by itself, not before its TTL, and nothing renews it behind the owner's back; the owner
+// learns of it when he is back.
+func testExpiryCut(t *testing.T, s *suite) {
+	b, link := s.linked(t)
+	observer := s.open(t)
+	x := s.session(t, b)
+	s.put(t, b, "leader", "a", x)
+	sent := time.Now()
+	if _, err := x.KeepAlive(s.ctx); err != nil {
+		t.Fatal(err)
+	}
+	link(Cut)
+	s.endsAfter(t, observer, x, "leader", sent)
+	link(Healthy)
+	ctx, cancel := context.WithTimeout(s.ctx, s.Patience)
 	defer cancel()
-	_, err := b.Apply(ctx, dcs.Txn{
-		If: []dcs.Cond{{Key: s.key("leader"), Absent: true}},
-		Do: []dcs.Write{{Key: s.key("leader"), Value: []byte("a")}},
-	})
-	if !errors.Is(err, dcs.ErrUnknown) {
-		t.Fatalf("got %v, want ErrUnknown", err)
+	var err error
+	for ctx.Err() == nil && !errors.Is(err, dcs.ErrSessionLost) {
+		once, done := context.WithTimeout(ctx, 2*short)
+		if _, err = x.KeepAlive(once); err == nil {
+			t.Error("keepalive of a session that has ended: no error")
+		}
+		done()
+		s.tick(t, 50*time.Millisecond)
 	}
-	if errors.Is(err, dcs.ErrConflict) {
-		t.Fatalf("%v claims a conflict", err)
+	if !errors.Is(err, dcs.ErrSessionLost) {
+		t.Fatalf("keepalive of a session that has ended: %v", err)
 	}
-	_ = s.get(t, other, "leader") // it may be there or not; the store still answers
+	_, err = x.Confirm(s.ctx, dcs.Txn{Do: []dcs.Write{{Key: s.key("leader"), Value: []byte("a"), Session: x}}})
+	if err == nil || errors.Is(err, dcs.ErrConflict) || s.get(t, observer, "leader") != nil {
+		t.Fatalf("confirm under a session that has ended: %v", err)
+	}
 }

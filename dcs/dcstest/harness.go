@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,26 +20,22 @@ import (
 type Harness struct {
 	// New returns a fresh handle on the store that all handles of this Harness share. The suite closes it.
 	New func(t testing.TB) dcs.Backend
-	// MinTTL is the shortest session that the store grants (0: one second). Tests of expiry last a few times as long.
+	// Linked returns a fresh handle on the same store, and the means to disturb the way between the two, of this handle alone (see Proxy). The
+	// suite closes the handle. Nil: the tests of faults are skipped.
+	Linked func(t testing.TB) (dcs.Backend, Link)
+	// Complete makes it a failure if a test would have to be skipped because the Harness lacks what it needs.
+	Complete bool
+	// MinTTL is the shortest TTL that can be asked for without being raised (0: one second). Tests of expiry last a few times as long, side by side.
 	MinTTL time.Duration
 	// Advance moves the store's clock, where it has one of its own, and ends the sessions that are overdue then. Nil: real time.
 	Advance func(d time.Duration)
 	// Patience is how long an event may take that a correct store does produce, beyond TTLs. 0: 30 seconds.
 	Patience time.Duration
-	// NoLeakCheck leaves the search for forgotten goroutines out, for a store that runs in this process.
+	// NoLeakCheck leaves the search for forgotten goroutines out, for a store that runs in this process, or runs of the suite side by side.
 	NoLeakCheck bool
-	// Faults, if not nil, are hooks into a proxy before the store.
-	Faults *Faults
 }
 
-// Faults disturb the way between a handle and the store. A field may be nil: its tests are left out.
-type Faults struct {
-	Cut       func(t testing.TB) // no request of any handle reaches the store, until Restore
-	Restore   func(t testing.TB)
-	DropReply func(t testing.TB) // the next request that writes reaches the store, and its reply is lost
-}
-
-// Run runs the suite.
+// Run runs the suite. It returns when all of its tests have ended.
 func Run(t *testing.T, h Harness) {
 	if h.New == nil {
 		t.Fatal("Harness.New is missing")
@@ -48,17 +46,39 @@ func Run(t *testing.T, h Harness) {
 	if h.Patience == 0 {
 		h.Patience = 30 * time.Second
 	}
-	for _, group := range [][]test{keyTests, txnTests, sessionTests, watchTests, contextTests, raceTests, clientTests, faultTests} {
-		for _, tt := range group {
+	groups := [][]test{keyTests, txnTests, sessionTests, watchTests, contextTests, raceTests, clientTests, faultTests, leaseTests}
+	for _, tt := range slices.Concat(groups...) {
+		if !tt.waits {
 			t.Run(tt.name, func(t *testing.T) { h.run(t, tt) })
 		}
 	}
+	t.Run("waiting", func(t *testing.T) { h.runWaiting(t, slices.Concat(groups...)) })
+}
+
+// runWaiting runs the tests in which time passes: all at once, as they use no processor, unless they move one clock. (t.Parallel would run as many
+// as there are processors.)
+func (h Harness) runWaiting(t *testing.T, tests []test) {
+	h.checkLeaks(t)
+	h.NoLeakCheck = true
+	var wg sync.WaitGroup
+	for _, tt := range tests {
+		switch {
+		case !tt.waits:
+		case h.Advance == nil:
+			wg.Go(func() { t.Run(tt.name, func(t *testing.T) { h.run(t, tt) }) })
+		case !tt.realTime:
+			t.Run(tt.name, func(t *testing.T) { h.run(t, tt) })
+		}
+	}
+	wg.Wait()
 }
 
 // test is one subtest; it gets a folder of keys for itself.
 type test struct {
-	name string
-	run  func(t *testing.T, s *suite)
+	name     string
+	run      func(t *testing.T, s *suite)
+	waits    bool // time passes in it: it runs beside others
+	realTime bool // it makes no sense on a clock that the test advances
 }
 
 // suite is what one subtest works with.
@@ -69,28 +89,52 @@ type suite struct {
 }
 
 func (h Harness) run(t *testing.T, tt test) {
-	if !h.NoLeakCheck {
-		old := goleak.IgnoreCurrent()
-		t.Cleanup(func() { goleak.VerifyNone(t, old) }) // registered first, so it runs after all handles are closed
-	}
+	h.checkLeaks(t)
 	var id [6]byte
 	_, _ = rand.Read(id[:])
-	limit := 4*h.MinTTL + 4*h.Patience
+	limit := 12*h.MinTTL + 4*h.Patience
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	tt.run(t, &suite{Harness: h, ctx: ctx, prefix: "/tanist-test/" + hex.EncodeToString(id[:]) + "/"})
+}
+
+// checkLeaks looks for forgotten goroutines when t ends, after everything that is registered later.
+func (h Harness) checkLeaks(t *testing.T) {
+	if !h.NoLeakCheck {
+		old := goleak.IgnoreCurrent()
+		t.Cleanup(func() { goleak.VerifyNone(t, old) })
+	}
 }
 
 // open returns a fresh handle that is closed at the test's end.
 func (s *suite) open(t testing.TB) dcs.Backend {
 	t.Helper()
 	b := s.New(t)
+	closeAfter(t, b)
+	return b
+}
+
+func closeAfter(t testing.TB, b dcs.Backend) {
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Errorf("close the handle: %v", err)
 		}
 	})
-	return b
+}
+
+// linked returns a fresh handle and the Link to disturb it; both end, healthy, with the test.
+func (s *suite) linked(t testing.TB) (dcs.Backend, Link) {
+	t.Helper()
+	if s.Linked == nil {
+		if s.Complete {
+			t.Fatal("the harness is to be complete, and cannot disturb the way to the store: Linked is missing")
+		}
+		t.Skip("the harness cannot disturb the way to the store")
+	}
+	b, link := s.Linked(t)
+	closeAfter(t, b)
+	t.Cleanup(func() { link(Healthy) })
+	return b, link
 }
 
 // key is the full name of a key of this subtest.
@@ -138,9 +182,20 @@ func (s *suite) delete(t testing.TB, b dcs.Backend, name string) dcs.Applied {
 
 func (s *suite) session(t testing.TB, b dcs.Backend) dcs.Session {
 	t.Helper()
-	x, err := b.OpenSession(s.ctx, s.MinTTL)
+	return s.sessionOf(t, b, s.MinTTL)
+}
+
+// longSession does not end while a test disturbs things.
+func (s *suite) longSession(t testing.TB, b dcs.Backend) dcs.Session {
+	t.Helper()
+	return s.sessionOf(t, b, max(s.MinTTL, time.Minute))
+}
+
+func (s *suite) sessionOf(t testing.TB, b dcs.Backend, ttl time.Duration) dcs.Session {
+	t.Helper()
+	x, err := b.OpenSession(s.ctx, ttl)
 	if err != nil {
-		t.Fatalf("open a session of %s: %v", s.MinTTL, err)
+		t.Fatalf("open a session of %s: %v", ttl, err)
 	}
 	if x.ID() == "" || x.TTL() <= 0 {
 		t.Fatalf("session has id %q and ttl %s", x.ID(), x.TTL())

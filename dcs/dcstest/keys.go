@@ -13,12 +13,13 @@ import (
 func itoa(v dcs.Version) string { return strconv.FormatInt(int64(v), 10) }
 
 var keyTests = []test{
-	{"keys/write-read-delete", testCRUD},
-	{"keys/sorted-and-exact-prefix", testSorted},
-	{"keys/large-value", testLargeValue},
-	{"keys/any-bytes", testAnyBytes},
-	{"keys/own-copy", testOwnCopy},
-	{"keys/store-id", testStoreID},
+	{name: "keys/write-read-delete", run: testCRUD},
+	{name: "keys/read-sees-what-was-written", run: testFresh},
+	{name: "keys/sorted-and-exact-prefix", run: testSorted},
+	{name: "keys/large-value", run: testLargeValue},
+	{name: "keys/any-bytes", run: testAnyBytes},
+	{name: "keys/own-copy", run: testOwnCopy},
+	{name: "keys/store-id", run: testStoreID},
 }
 
 func testCRUD(t *testing.T, s *suite) {
@@ -51,6 +52,21 @@ func testCRUD(t *testing.T, s *suite) {
 		t.Fatalf("after deletion: %+v", e)
 	}
 	s.delete(t, a, "k") // absent: no error
+}
+
+// testFresh: a Read sees all writes that ended before it, whoever made them.
+func testFresh(t *testing.T, s *suite) {
+	a, b := s.open(t), s.open(t)
+	for i := range 30 {
+		want := fmt.Sprint(i)
+		s.put(t, a, "k", want, nil)
+		if e := s.get(t, b, "k"); e == nil || string(e.Value) != want {
+			t.Fatalf("%s was written, and another handle reads %+v", want, e)
+		}
+		if i%3 == 2 {
+			a, b = b, a
+		}
+	}
 }
 
 func testSorted(t *testing.T, s *suite) {

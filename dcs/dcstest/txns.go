@@ -1,19 +1,21 @@
 package dcstest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/tanist-ha/tanist/dcs"
 )
 
 var txnTests = []test{
-	{"txn/create-only", testCreateOnly},
-	{"txn/each-condition", testEachCondition},
-	{"txn/all-or-nothing", testAllOrNothing},
-	{"txn/several-keys-one-version", testOneVersion},
-	{"txn/compare-only", testCompareOnly},
-	{"txn/aba", testABA},
-	{"txn/rebind", testRebind},
+	{name: "txn/create-only", run: testCreateOnly},
+	{name: "txn/each-condition", run: testEachCondition},
+	{name: "txn/all-or-nothing", run: testAllOrNothing},
+	{name: "txn/several-keys-one-version", run: testOneVersion},
+	{name: "txn/compare-only", run: testCompareOnly},
+	{name: "txn/aba", run: testABA},
+	{name: "txn/while-the-leader-key-lives", run: testWhile},
+	{name: "txn/rebind", run: testRebind},
 }
 
 func testCreateOnly(t *testing.T, s *suite) {
@@ -37,8 +39,8 @@ func testCreateOnly(t *testing.T, s *suite) {
 
 func testEachCondition(t *testing.T, s *suite) {
 	b := s.open(t)
-	x := s.session(t, b)
-	other := s.session(t, b)
+	x := s.longSession(t, b)
+	other := s.longSession(t, b)
 	s.put(t, b, "k", "v1", x)
 	s.put(t, b, "k", "v2", x)
 	e := s.get(t, b, "k")
@@ -135,39 +137,79 @@ func testCompareOnly(t *testing.T, s *suite) {
 	s.refused(t, b, before, err, dcs.ErrConflict)
 }
 
-// testABA: the same name, value and number of writes, but another life.
+// testABA: the same name and value, and the same number of writes, but another life: under the same session, another one, and none.
 func testABA(t *testing.T, s *suite) {
 	b := s.open(t)
-	x := s.session(t, b)
-	create := func() dcs.Entry {
+	x, y := s.longSession(t, b), s.longSession(t, b)
+	create := func(x dcs.Session) dcs.Entry {
 		s.must(t, b, dcs.Txn{
 			If: []dcs.Cond{{Key: s.key("leader"), Absent: true}},
 			Do: []dcs.Write{{Key: s.key("leader"), Value: []byte("a"), Session: x}},
 		})
 		return *s.get(t, b, "leader")
 	}
-	first := create()
-	s.delete(t, b, "leader")
-	second := create()
-	if first.Incarnation() == second.Incarnation() {
-		t.Fatalf("both lives are %+v", first.Incarnation())
+	drop := func(life dcs.Entry) dcs.Txn {
+		return dcs.Txn{
+			If: []dcs.Cond{{Key: s.key("leader"), Created: life.Created}},
+			Do: []dcs.Write{{Key: s.key("leader"), Delete: true}},
+		}
 	}
-	before := s.read(t, b)
-	_, err := b.Apply(s.ctx, dcs.Txn{
-		If: []dcs.Cond{{Key: s.key("leader"), Created: first.Created}},
-		Do: []dcs.Write{{Key: s.key("leader"), Delete: true}},
-	})
-	s.refused(t, b, before, err, dcs.ErrConflict)
-	s.must(t, b, dcs.Txn{
-		If: []dcs.Cond{{Key: s.key("leader"), Created: second.Created}},
-		Do: []dcs.Write{{Key: s.key("leader"), Delete: true}},
-	})
+	var lives []dcs.Entry
+	for _, session := range []dcs.Session{x, x, y, nil} {
+		now := create(session)
+		for _, old := range lives {
+			if old.Incarnation() == now.Incarnation() {
+				t.Fatalf("two lives are %+v", old.Incarnation())
+			}
+			before := s.read(t, b)
+			_, err := b.Apply(s.ctx, drop(old))
+			s.refused(t, b, before, err, dcs.ErrConflict)
+			_, err = b.Apply(s.ctx, dcs.Txn{If: []dcs.Cond{{Key: s.key("leader"), Version: old.Version}}, Do: drop(old).Do})
+			s.refused(t, b, before, err, dcs.ErrConflict)
+		}
+		s.must(t, b, drop(now))
+		lives = append(lives, now)
+	}
+}
+
+// testWhile: what a leader writes, he writes only while the life of the leader key is the one that he holds; its later writes do not matter.
+func testWhile(t *testing.T, s *suite) {
+	b, operator := s.open(t), s.open(t)
+	x, y := s.longSession(t, b), s.longSession(t, b)
+	s.put(t, b, "leader", "a", x)
+	life := s.get(t, b, "leader").Incarnation()
+	n := 0
+	status := func() dcs.Txn {
+		n++
+		return dcs.Txn{
+			If: []dcs.Cond{{Key: life.Key, Created: life.Created, Session: x.ID(), Value: []byte("a")}},
+			Do: []dcs.Write{{Key: s.key("status"), Value: fmt.Append(nil, n)}, {Key: s.key("history"), Value: fmt.Append(nil, n)}},
+		}
+	}
+	s.must(t, b, status())
+	s.put(t, b, "leader", "a", x) // written again, and the same life
+	s.must(t, b, status())
+	for _, change := range []func(){
+		func() { s.put(t, operator, "leader", "b", x) },
+		func() { s.delete(t, operator, "leader") },
+		func() { s.put(t, operator, "leader", "a", x) },
+		func() { s.delete(t, operator, "leader"); s.put(t, operator, "leader", "a", y) },
+		func() { s.delete(t, operator, "leader"); s.put(t, operator, "leader", "a", nil) },
+	} {
+		change()
+		if e := s.get(t, b, "leader"); e != nil && e.Incarnation() == life && string(e.Value) == "a" {
+			t.Fatalf("another life is called %+v", life)
+		}
+		before := s.read(t, b)
+		_, err := b.Apply(s.ctx, status())
+		s.refused(t, b, before, err, dcs.ErrConflict)
+	}
 }
 
 // testRebind moves two keys from one session to another in one transaction, as a changed TTL does.
 func testRebind(t *testing.T, s *suite) {
 	b := s.open(t)
-	old, fresh := s.session(t, b), s.session(t, b)
+	old, fresh := s.longSession(t, b), s.longSession(t, b)
 	s.put(t, b, "leader", "a", old)
 	s.put(t, b, "members/a", "{}", old)
 	tx := dcs.Txn{

@@ -11,11 +11,13 @@ import (
 )
 
 var watchTests = []test{
-	{"watch/put-delete-end-of-session", testWatchChanges},
-	{"watch/other-folders-are-silent", testWatchPrefix},
-	{"watch/merged-but-not-lost", testWatchMerged},
-	{"watch/closed-with-its-context", testWatchClosed},
-	{"watch/closed-with-its-handle", testWatchHandleClosed},
+	{name: "watch/put-delete-end-of-session", run: testWatchChanges},
+	{name: "watch/each-change-after-the-call", run: testWatchFromCall},
+	{name: "watch/expiry", run: testWatchExpiry, waits: true},
+	{name: "watch/other-folders-are-silent", run: testWatchPrefix},
+	{name: "watch/merged-but-not-lost", run: testWatchMerged},
+	{name: "watch/closed-with-its-context", run: testWatchClosed},
+	{name: "watch/closed-with-its-handle", run: testWatchHandleClosed},
 }
 
 // expect waits for a hint that covers a key.
@@ -69,13 +71,21 @@ func testWatchChanges(t *testing.T, s *suite) {
 	s.expect(t, hints, "config")
 	s.delete(t, a, "leader")
 	s.expect(t, hints, "leader")
-	x := s.session(t, a)
+	x := s.longSession(t, a)
 	s.put(t, a, "members/a", "{}", x)
 	s.expect(t, hints, "members/a")
 	if err := x.Close(s.ctx); err != nil {
 		t.Fatal(err)
 	}
 	s.expect(t, hints, "members/a")
+	s.put(t, a, "a/folder/of/folders", "1", nil)
+	s.expect(t, hints, "a/folder/of/folders")
+}
+
+// testWatchExpiry: the end of a session that nobody closes is a change like any other.
+func testWatchExpiry(t *testing.T, s *suite) {
+	a, b := s.open(t), s.open(t)
+	hints := s.watch(t, b)
 	y := s.session(t, a)
 	s.put(t, a, "members/b", "{}", y)
 	s.expect(t, hints, "members/b")
@@ -85,6 +95,28 @@ func testWatchChanges(t *testing.T, s *suite) {
 	s.expect(t, hints, "members/b")
 	if s.get(t, b, "members/b") != nil {
 		t.Fatal("the hint of an expired key came before the key was gone")
+	}
+}
+
+// testWatchFromCall: what changes right after the call is told, each time: a watch that is lost is made again, and nothing falls between.
+func testWatchFromCall(t *testing.T, s *suite) {
+	a, b := s.open(t), s.open(t)
+	for i := range 20 {
+		ctx, cancel := context.WithCancel(s.ctx)
+		hints, err := b.Watch(ctx, s.prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("members/m%d", i%3)
+		if i%2 == 0 {
+			s.put(t, a, name, fmt.Sprint(i), nil)
+		} else {
+			s.delete(t, a, name) // which may be absent: then nothing has changed, so
+			s.put(t, a, name, fmt.Sprint(i), nil)
+		}
+		s.expect(t, hints, name)
+		cancel()
+		s.ends(t, hints)
 	}
 }
 

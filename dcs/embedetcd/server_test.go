@@ -25,18 +25,31 @@ func TestConformance(t *testing.T) {
 	}
 	for name, n := range map[string]int{"one": 1, "three": 3} {
 		t.Run(name, func(t *testing.T) {
-			var endpoints []string
+			t.Parallel()
+			var endpoints, hosts []string
 			for _, s := range start(t, n) {
 				endpoints = append(endpoints, s.Endpoints()...)
 			}
+			for _, e := range endpoints {
+				hosts = append(hosts, strings.TrimPrefix(e, "http://"))
+			}
+			handle := func(t testing.TB, endpoints []string) dcs.Backend {
+				b, err := etcd3.New(etcd3.Config{Endpoints: endpoints})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return b
+			}
 			dcstest.Run(t, dcstest.Harness{
-				New: func(t testing.TB) dcs.Backend {
-					b, err := etcd3.New(etcd3.Config{Endpoints: endpoints})
-					if err != nil {
-						t.Fatal(err)
+				New: func(t testing.TB) dcs.Backend { return handle(t, endpoints) },
+				Linked: func(t testing.TB) (dcs.Backend, dcstest.Link) {
+					addrs, link := dcstest.Proxy(t, hosts...)
+					for i := range addrs {
+						addrs[i] = "http://" + addrs[i]
 					}
-					return b
+					return handle(t, addrs), link
 				},
+				Complete:    true,
 				MinTTL:      2 * time.Second,
 				NoLeakCheck: true, // the members are in this process, too
 			})

@@ -1,6 +1,7 @@
 package etcd3_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -8,33 +9,40 @@ import (
 	"github.com/tanist-ha/tanist/dcs/dcstest"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
-	"github.com/tanist-ha/tanist/internal/faultproxy"
 )
 
-// TestConformance holds the backend to the contract, on one real etcd behind a proxy and on three.
+// TestConformance holds the backend to the contract, on one real etcd and on three, each behind proxies.
 func TestConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for sessions to end")
 	}
-	t.Run("one", func(t *testing.T) {
-		p := proxy(t, etcdtest.Start(t, etcdtest.Options{})[0])
-		dcstest.Run(t, dcstest.Harness{
-			New:    func(t testing.TB) dcs.Backend { return fresh(t, "http://"+p.Addr()) },
-			MinTTL: 2 * time.Second,
-			Faults: &dcstest.Faults{
-				Cut:       func(testing.TB) { p.Set(faultproxy.Cut) },
-				Restore:   func(testing.TB) { p.Set(faultproxy.Pass) },
-				DropReply: func(testing.TB) { p.DropRepliesOfOpen() },
-			},
+	for name, members := range map[string]int{"one": 1, "three": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			endpoints := etcdtest.Endpoints(etcdtest.Start(t, etcdtest.Options{Members: members}))
+			dcstest.Run(t, dcstest.Harness{
+				New:         func(t testing.TB) dcs.Backend { return fresh(t, endpoints...) },
+				Linked:      func(t testing.TB) (dcs.Backend, dcstest.Link) { return linked(t, endpoints) },
+				Complete:    true,
+				MinTTL:      2 * time.Second,
+				NoLeakCheck: true, // two runs side by side; TestMain checks when all have ended
+			})
 		})
-	})
-	t.Run("three", func(t *testing.T) {
-		servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
-		dcstest.Run(t, dcstest.Harness{
-			New:    func(t testing.TB) dcs.Backend { return fresh(t, etcdtest.Endpoints(servers)...) },
-			MinTTL: 2 * time.Second,
-		})
-	})
+	}
+}
+
+// linked is a handle with proxies of its own before the servers.
+func linked(t testing.TB, endpoints []string) (dcs.Backend, dcstest.Link) {
+	t.Helper()
+	hosts := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		hosts[i] = strings.TrimPrefix(e, "http://")
+	}
+	addrs, link := dcstest.Proxy(t, hosts...)
+	for i := range addrs {
+		addrs[i] = "http://" + addrs[i]
+	}
+	return fresh(t, addrs...), link
 }
 
 // fresh is a handle that the suite closes.

@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,8 +18,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestConformanceRealTime(t *testing.T) {
 	store := memory.New(memory.Options{})
 	dcstest.Run(t, dcstest.Harness{
-		New:    func(testing.TB) dcs.Backend { return store.Backend() },
-		MinTTL: 200 * time.Millisecond,
+		New:      func(testing.TB) dcs.Backend { return store.Backend() },
+		Linked:   func(testing.TB) (dcs.Backend, dcstest.Link) { return linked(store) },
+		Complete: true,
+		MinTTL:   200 * time.Millisecond,
 	})
 }
 
@@ -27,8 +30,10 @@ func TestConformanceOwnClock(t *testing.T) {
 	epoch := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	store := memory.New(memory.Options{Now: func() time.Time { return epoch.Add(time.Duration(now.Load())) }})
 	dcstest.Run(t, dcstest.Harness{
-		New:    func(testing.TB) dcs.Backend { return store.Backend() },
-		MinTTL: 30 * time.Second,
+		New:      func(testing.TB) dcs.Backend { return store.Backend() },
+		Linked:   func(testing.TB) (dcs.Backend, dcstest.Link) { return linked(store) },
+		Complete: true,
+		MinTTL:   30 * time.Second,
 		Advance: func(d time.Duration) {
 			now.Add(int64(d))
 			store.Tick()
@@ -36,29 +41,32 @@ func TestConformanceOwnClock(t *testing.T) {
 	})
 }
 
-// TestConformanceLostReplies runs the suite's fault tests: each handle loses what the switches say.
-func TestConformanceLostReplies(t *testing.T) {
-	store := memory.New(memory.Options{})
-	var cut, drop atomic.Bool
-	dcstest.Run(t, dcstest.Harness{
-		New: func(testing.TB) dcs.Backend {
-			b := store.Backend()
-			b.Inject(func(op memory.Op) memory.Fate {
-				switch {
-				case cut.Load():
-					return memory.RequestLost
-				case op.Kind == "apply" && drop.CompareAndSwap(true, false):
-					return memory.ReplyLost
-				}
-				return memory.Served
-			})
-			return b
-		},
-		MinTTL: 200 * time.Millisecond,
-		Faults: &dcstest.Faults{
-			Cut:       func(testing.TB) { cut.Store(true) },
-			Restore:   func(testing.TB) { cut.Store(false) },
-			DropReply: func(testing.TB) { drop.Store(true) },
-		},
+// linked is a handle whose requests meet the fate that the link says. Who has no network has no answer that comes later: a request without one
+// ends at once.
+func linked(store *memory.Store) (dcs.Backend, dcstest.Link) {
+	b := store.Backend()
+	var mu sync.Mutex
+	fault := dcstest.Healthy
+	b.Inject(func(memory.Op) memory.Fate {
+		mu.Lock()
+		defer mu.Unlock()
+		switch fault {
+		case dcstest.Cut:
+			return memory.Refused
+		case dcstest.LostReplies:
+			return memory.ReplyLost
+		case dcstest.Silent:
+			return memory.RequestLost
+		default:
+			return memory.Served
+		}
 	})
+	return b, func(f dcstest.Fault) {
+		mu.Lock()
+		defer mu.Unlock()
+		fault = f
+		if f != dcstest.Healthy {
+			b.BreakWatches()
+		}
+	}
 }
