@@ -4,9 +4,13 @@
 GO ?= go
 # -buildvcs=false: a clone that belongs to another user than the one who builds must build as well.
 GOBUILD := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags='-s -w'
-GOTEST := $(GO) test -buildvcs=false -timeout 20m
+TESTFLAGS := -buildvcs=false -timeout 20m
+GOTEST := $(GO) test $(TESTFLAGS)
 GOTOOL := $(GO) tool -modfile=internal/tools/go.mod
 GORUN := $(GO) run -buildvcs=false
+# Runs tests as `go test`, and remembers which have passed: docs/dcs.md is held to it.
+EVIDENCE := GO=$(GO) $(GORUN) ./internal/evidence
+RECORD := out/tests.json
 
 # The simulator is compute-bound: under the race detector it would take most of the time that `make test` has.
 SIM := ./ha/hatest/...
@@ -23,8 +27,10 @@ build:
 
 # All tests, with real servers; installs what they need. .ci/run calls this.
 test: packages-test tools check
-	CI=true $(GOTEST) -count=1 -race $(NOT_SIM)
-	CI=true $(GOTEST) -count=1 -v $(SIM)
+	@mkdir -p $(dir $(RECORD)) && rm -f $(RECORD)
+	CI=true $(EVIDENCE) run $(RECORD) $(TESTFLAGS) -count=1 -race $(NOT_SIM)
+	CI=true $(EVIDENCE) run $(RECORD) $(TESTFLAGS) -count=1 -v $(SIM)
+	$(EVIDENCE) check $(RECORD) docs/dcs.md
 
 # What a reader should not have to look for.
 check:

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	testName     = regexp.MustCompile("`(Test[A-Za-z0-9_]+)(/[^`]+)?`")
+	testName     = regexp.MustCompile("`(?:[a-z0-9]+\\.)?(Test[A-Za-z0-9_]+)(/[^`]+)?`")
 	testFunction = regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]+)\(`)
 	scenarioName = regexp.MustCompile("`scenarios/([a-z0-9-]+)\\.txt`")
 )
