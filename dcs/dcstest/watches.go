@@ -92,9 +92,8 @@ func testWatchExpiry(t *testing.T, s *suite) {
 	if s.Advance != nil {
 		s.Advance(y.TTL())
 	}
-	s.expect(t, hints, "members/b")
-	if s.get(t, b, "members/b") != nil {
-		t.Fatal("the hint of an expired key came before the key was gone")
+	for s.get(t, b, "members/b") != nil { // a change may be told more than once
+		s.expect(t, hints, "members/b")
 	}
 }
 
@@ -148,8 +147,14 @@ func testWatchMerged(t *testing.T, s *suite) {
 	b := s.open(t)
 	hints := s.watch(t, b)
 	for round := range 20 {
+		value := []byte(fmt.Sprint(round))
+		var many dcs.Txn
 		for i := range 30 {
-			s.put(t, b, fmt.Sprintf("k%d", i%17), fmt.Sprint(i), nil)
+			many.Do = append(many.Do, dcs.Write{Key: s.key(fmt.Sprintf("k%d", i)), Value: value})
+		}
+		s.must(t, b, many)
+		for i := range 3 {
+			s.put(t, b, fmt.Sprintf("k%d", i), fmt.Sprint(i), nil)
 		}
 		last := s.put(t, b, fmt.Sprintf("last%d", round), "1", nil)
 		s.expectSince(t, hints, fmt.Sprintf("last%d", round), last.Version)
