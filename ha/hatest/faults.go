@@ -48,6 +48,9 @@ func (w *World) nextFault() {
 	case Terms:
 		w.eng.after(w.termsFault(n), w.nextFault)
 		return
+	case Namesakes:
+		w.eng.after(w.namesakeFault(n), w.nextFault)
+		return
 	case Touches:
 		w.lateFault(n)
 	case Wiped:
@@ -131,7 +134,7 @@ func (w *World) plannedFault(n *node) {
 // restartAgent starts the agent of n again in a while.
 func (w *World) restartAgent(n *node, d time.Duration) {
 	w.eng.after(d, func() {
-		if n.agent == nil {
+		if n.agent == nil && !n.gone {
 			n.touched = w.eng.now
 			n.startAgent()
 		}
@@ -258,6 +261,7 @@ func (w *World) endSession() {
 func (w *World) heal() {
 	w.logf("faults end")
 	w.storeDown, w.lossy = false, false
+	w.removeNamesake()
 	w.settle()
 	w.touchAll()
 	for _, n := range w.nodes {
@@ -275,7 +279,7 @@ func (w *World) heal() {
 			n.pausedUntil = w.eng.now
 			n.agent.deliver(ha.Tick{})
 		}
-		if n.agent == nil {
+		if n.agent == nil && !n.gone {
 			n.startAgent()
 		}
 	}

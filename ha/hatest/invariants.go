@@ -44,7 +44,7 @@ func (w *World) checkDemotion(a *agent) {
 		return
 	}
 	c, err := w.cluster()
-	if err == nil && c.Leader != nil && v.Session.ID != "" && c.Leader.Meta.Session == v.Session.ID && c.Leader.Name == a.n.name {
+	if err == nil && c.Leader != nil && v.Session.ID != "" && c.Leader.Meta.Session == v.Session.ID && c.Leader.Name == a.n.called {
 		w.violate("%s demotes as if it had lost the leader key, which is there: %s", a.n.name, v.Lease.Cause)
 	}
 }
@@ -151,14 +151,14 @@ func (w *World) checkEnd() {
 		w.violate("nobody is writable two minutes after the last fault: %s", w.situation())
 		return
 	}
-	if c, err := w.cluster(); err == nil && (c.Leader == nil || c.Leader.Name != leader.name) {
+	if c, err := w.cluster(); err == nil && (c.Leader == nil || c.Leader.Name != leader.called) {
 		w.violate("%s is writable, and does not hold the leader key", leader.name)
 	}
 	if a := leader.agent; a == nil || !a.machine.View().Lease.Auth.Holds(w.eng.now) {
 		w.violate("%s is writable without authority", leader.name)
 	}
 	for _, n := range w.nodes {
-		if n != leader && (!n.server.streaming || n.server.upstream != leader.name) {
+		if n != leader && !n.gone && (!n.server.streaming || n.server.upstream != leader.name) {
 			w.violate("%s does not stream from %s two minutes after the last fault: %s", n.name, leader.name, w.situation())
 		}
 	}

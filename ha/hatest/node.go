@@ -14,7 +14,8 @@ import (
 // node is one simulated host: an agent, which may be dead or paused, a server, and a guard.
 type node struct {
 	w      *World
-	name   string
+	name   string // of the host
+	called string // its agent's name
 	server *server
 	guards []*guard // the processes, of this agent and of earlier ones
 	agent  *agent   // nil: killed
@@ -39,6 +40,7 @@ type node struct {
 	touched      time.Time     // the last fault that concerned it
 	checkpoint   time.Duration // what a checkpoint takes
 	noFailover   bool
+	gone         bool          // for good
 	latePromote  time.Duration // how long the startup process takes to obey
 	from         string        // whom it shall stream from; "": the leader
 }
@@ -77,9 +79,9 @@ func (n *node) startAgent() {
 	w := n.w
 	w.agents++
 	a := &agent{n: n, id: w.agents, backend: w.store.Backend()}
-	a.client = dcs.NewClient(a.backend, dcs.Options{Scope: "sim", Name: n.name})
+	a.client = dcs.NewClient(a.backend, dcs.Options{Scope: "sim", Name: n.called})
 	a.lane = ha.StoreLane{Store: a.client, Parse: n.parse}
-	self := ha.Self{Name: n.name, Scope: "sim", Version: "4.1.4", Release: "sim", StartID: fmt.Sprintf("%s-%d", n.name, a.id),
+	self := ha.Self{Name: n.called, Scope: "sim", Version: "4.1.4", Release: "sim", StartID: fmt.Sprintf("%s-%d", n.name, a.id),
 		ConnURL: "postgres://" + n.name + ":5432/postgres", APIURL: "http://" + n.name + ":8008/patroni",
 		Started: a.now(), CanFound: w.mayFound(n), Fence: "guard", Fenced: true, Watchdog: n.watchdog.name()}
 	settings, _ := n.parse(w.config)
@@ -237,9 +239,9 @@ func (a *agent) begin(r ha.Request) {
 	case ha.EnsureSlots:
 		w.eng.after(time.Millisecond, func() { a.deliver(ha.SlotsEnsured{ID: r.ID}) })
 	case ha.PollPeer:
-		w.poll(a, r, x.Member.Name, 0)
+		w.poll(a, r, x.Member, 0)
 	case ha.AwaitPeer:
-		w.poll(a, r, x.Member.Name, x.LSN)
+		w.poll(a, r, x.Member, x.LSN)
 	case ha.ArmFence:
 		a.fence.arm(r, x.Order)
 	case ha.DisarmFence:
@@ -284,7 +286,7 @@ func (a *agent) quit(x ha.Quit) {
 		return // a story says when it starts again
 	}
 	n.w.eng.after(n.w.bounded(time.Second, 20*time.Second), func() {
-		if n.agent == nil {
+		if n.agent == nil && !n.gone {
 			n.startAgent()
 		}
 	})

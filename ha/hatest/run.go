@@ -67,6 +67,9 @@ type Result struct {
 
 // Run plays one history.
 func Run(o Options) Result {
+	if o.Nodes == 0 && o.Profile == Namesakes {
+		o.Nodes = 4
+	}
 	if o.Nodes == 0 {
 		o.Nodes = 3
 	}

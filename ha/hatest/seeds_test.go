@@ -32,7 +32,7 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	play(t, "all faults", seeds(), rules, func(uint64) Options { return Options{} })
-	for _, p := range []Profile{Planned, Founding, Odd, Late, Branches, Stuck, Freezes, Failsafe, Watched, Wiped, Terms, Touches, Stale, Elections, Cached} {
+	for _, p := range []Profile{Planned, Founding, Odd, Late, Branches, Stuck, Freezes, Failsafe, Watched, Wiped, Terms, Touches, Stale, Elections, Cached, Namesakes} {
 		play(t, "profile "+string(p), max(seeds()/10, 4), rules, func(uint64) Options { return Options{Profile: p} })
 	}
 	rules.print(os.Stdout)

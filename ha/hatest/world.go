@@ -66,9 +66,13 @@ func newWorld(o Options) *World {
 	w.admin = dcs.NewClient(w.store.Backend(), dcs.Options{Scope: "sim"})
 	for i := range o.Nodes {
 		n := &node{w: w, name: string(rune('a' + i)), cut: map[string]bool{}}
+		n.called = n.name
 		n.server = &server{n: n, w: w, dir: postgres.DataDirEmpty}
 		n.watchdog = newWatchdog(n)
 		w.nodes = append(w.nodes, n)
+	}
+	if o.Profile == Namesakes {
+		w.nodes[len(w.nodes)-1].called = w.nodes[0].called
 	}
 	return w
 }
@@ -156,8 +160,9 @@ func (w *World) storeFate(n *node) (memory.Fate, time.Duration) {
 	return memory.Served, delay
 }
 
-// poll asks another node's agent.
-func (w *World) poll(a *agent, r ha.Request, name string, lsn postgres.LSN) {
+// poll asks another node's agent, at the address that its member key tells.
+func (w *World) poll(a *agent, r ha.Request, m dcs.Member, lsn postgres.LSN) {
+	name, host := m.Name, hostOf(m)
 	there := w.bounded(300*time.Microsecond, 5*time.Millisecond)
 	lost := w.lossy && w.rng.IntN(40) == 0
 	silent := func() {
@@ -167,12 +172,12 @@ func (w *World) poll(a *agent, r ha.Request, name string, lsn postgres.LSN) {
 	}
 	var ask func()
 	ask = func() {
-		to := w.node(name)
+		to := w.node(host)
 		if to == nil || to.agent == nil {
 			a.deliver(ha.PeerAnswered{ID: r.ID, Sent: r.Sent, Answer: ha.PeerAnswer{Name: name, Problem: "connection refused"}, LSN: lsn})
 			return
 		}
-		if lost || a.n.cut[name] || to.cut[a.n.name] || w.eng.now.Before(to.pausedUntil) {
+		if lost || a.n.cut[host] || to.cut[a.n.name] || w.eng.now.Before(to.pausedUntil) {
 			silent()
 			return
 		}
@@ -186,10 +191,16 @@ func (w *World) poll(a *agent, r ha.Request, name string, lsn postgres.LSN) {
 	w.eng.after(there, ask)
 }
 
+// hostOf is the host of a member's address.
+func hostOf(m dcs.Member) string {
+	host, _, _ := strings.Cut(strings.TrimPrefix(m.Data.APIURL, "http://"), ":")
+	return host
+}
+
 // answer is what GET /patroni would say.
 func (n *node) answer() ha.PeerAnswer {
 	o := n.server.observe()
-	p := ha.PeerAnswer{Name: n.name, Reachable: true, StartID: fmt.Sprintf("%s-%d", n.name, n.agent.id), Role: dcs.RoleReplica, State: dcs.StateRunning}
+	p := ha.PeerAnswer{Name: n.called, Reachable: true, StartID: fmt.Sprintf("%s-%d", n.name, n.agent.id), Role: dcs.RoleReplica, State: dcs.StateRunning}
 	p.WatchdogFailed = n.agent.machine.View().NoWatchdog(n.agent.now())
 	if o.Control != nil {
 		p.SystemID = o.Control.SystemID
