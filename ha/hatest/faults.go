@@ -248,7 +248,7 @@ func (w *World) endSession() {
 		}
 		for _, n := range w.nodes {
 			if a := n.agent; a != nil && a.machine.View().Session.ID == id {
-				n.sparedUntil = w.eng.now.Add(10 * time.Second)
+				n.ended = id
 			}
 		}
 		w.logf("the store ends session %s early", id)

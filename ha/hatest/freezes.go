@@ -114,7 +114,16 @@ func (n *node) spared() bool {
 	if n.weak && n.server.pid == 0 && !n.server.orphans {
 		n.weak = false
 	}
-	return n.weak || n.w.eng.now.Before(n.sparedUntil)
+	return n.weak || n.deceived()
+}
+
+// deceived says whether the node's server may go on writing under a session that the store has ended early: an agent that dies or freezes
+// before it has noticed, or before the server is down, is a numbered assumption (A1).
+func (n *node) deceived() bool {
+	if a := n.agent; n.ended != "" && (a == nil || a.machine.View().Session.ID != n.ended && (!n.server.writable() || a.machine.View().Lease.State == ha.LeaseHeld)) {
+		n.ended = ""
+	}
+	return n.ended != ""
 }
 
 // freezeHost stops everything on a host for a while; its clocks go on. The guard's first instruction comes before the server's first answer:

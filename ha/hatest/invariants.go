@@ -74,7 +74,8 @@ func (w *World) checkPrefix(s, up *server) {
 	}
 }
 
-// settled is how long ago a row must have been acknowledged to count: younger ones may be on their way.
+// settled is how long before the decision to lead a row must have been acknowledged to count: an answer may be two seconds old when it is weighed,
+// and what was acknowledged after it was given nobody has heard of.
 const settled = 3 * time.Second
 
 // promoted looks at a server that has just been promoted: no standby in its reach may hold an acknowledged row that it lacks, and none
@@ -88,28 +89,41 @@ func (w *World) promoted(s *server) {
 	if w.eng.now.Before(w.operatorUntil) {
 		return
 	}
-	decided := w.eng.now // a busy server obeys long after the decision
-	if a := s.n.agent; a != nil && !a.machine.View().Lease.Decided.IsZero() {
-		decided = a.machine.View().Lease.Decided
+	a := s.n.agent
+	if a == nil {
+		return // it obeys a request of an agent that is gone: who was asked then is not known
 	}
-	if w.eng.now.Sub(decided) > 5*time.Second {
-		return // who was in reach then is not known any more
-	}
-	for _, n := range w.nodes {
-		o := n.server
-		if c, err := w.cluster(); err == nil && len(c.Failsafe) > 0 && c.Failsafe[n.name] == "" {
-			continue // it may not lead, and is not waited for without end
-		}
-		if o == s || n.agent == nil || n.noFailover || n.agent.machine.View().NoWatchdog(n.agent.now()) || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping || w.apart(n, s.n) || decided.Sub(o.readyAt) < settled {
-			continue
-		}
-		for _, r := range o.log {
-			if r.row > 0 && decided.Sub(w.rows[r.row-1].at) > settled && !s.has(r) && !s.abandoned(r) && w.stable(n, s.n) {
-				w.violate("%s was promoted and lacks row %d, acknowledged %.1f s ago, which %s has", s.n.name, r.row,
-					w.eng.now.Sub(w.rows[r.row-1].at).Seconds(), n.name)
+	for _, e := range a.electors {
+		for _, r := range e.log {
+			if r.row > 0 && a.decided.Sub(w.rows[r.row-1].at) > settled && !s.has(r) && !s.abandoned(r) {
+				w.violate("%s was promoted and lacks row %d, acknowledged %.1f s ago, which %s had when it decided to lead", s.n.name, r.row,
+					w.eng.now.Sub(w.rows[r.row-1].at).Seconds(), e.name)
 				return
 			}
 		}
+	}
+}
+
+// elector is a standby that a node has to ask before it leads, and what that holds in that moment.
+type elector struct {
+	name string
+	log  []record
+}
+
+// decides notes whom a node that is about to ask for the leader key must have heard. Who was cut off, frozen or touched by a fault a moment ago
+// need not have been heard, nor who may not lead.
+func (w *World) decides(a *agent) {
+	a.decided, a.electors = w.eng.now, nil
+	c, err := w.cluster()
+	for _, n := range w.nodes {
+		o := n.server
+		if n == a.n || n.agent == nil || n.noFailover || n.agent.machine.View().NoWatchdog(n.agent.now()) || o.pid == 0 || !o.ready || !o.inRecovery || o.stopping {
+			continue
+		}
+		if w.apart(n, a.n) || !w.stable(n, a.n) || w.eng.now.Sub(o.readyAt) < settled || err == nil && len(c.Failsafe) > 0 && c.Failsafe[n.called] == "" {
+			continue
+		}
+		a.electors = append(a.electors, elector{n.name, o.log[:len(o.log):len(o.log)]})
 	}
 }
 

@@ -26,7 +26,7 @@ type node struct {
 	frozen       bool            // the whole host
 	thawed       []func()        // what its server does when it goes on
 	hitArming    bool            // its next agent dies when it tells its guard about a key that it took over
-	sparedUntil  time.Time       // the store has ended its session early: it must be able to notice (safety 1.7)
+	ended        string          // the session that the store has ended early: its agent must be able to notice (safety 1.7)
 	weak         bool            // its guard has been killed or frozen, and none was armed since
 	deposed      time.Time       // until then, a leader of the store that was deposed answers its keepalives
 	storeCut     bool            // no message to or from the store
@@ -61,7 +61,10 @@ type agent struct {
 	// afterArm happens when the guard has been told something.
 	afterArm func()
 	cache    *dcs.Cluster // for the mutant that believes it
-	hangs    struct {     // the request to the store that is not answered
+
+	decided  time.Time // when it decided to ask for the leader key last
+	electors []elector // whom it had to hear then
+	hangs    struct {  // the request to the store that is not answered
 		id  uint64
 		end func()
 	}
@@ -180,6 +183,9 @@ func (a *agent) step(e ha.Event) {
 		w.violate("%s does not come to rest after %T: %s", a.n.name, e, a.machine.Decision().Reason.Text)
 	}
 	for _, r := range requests {
+		if x, ok := r.Action.(ha.AcquireKey); ok && x.Request.Takeover == nil {
+			w.decides(a)
+		}
 		r.Deadline = a.machineTime(r.Deadline)
 		w.sharpFault(a, r)
 		if !a.alive() {
