@@ -36,7 +36,9 @@ func newWatchdog(n *node) *watchdog {
 	o := n.w.opts
 	d := &watchdog{n: n, rng: rand.New(rand.NewPCG(o.Seed, 0x7265_7365_74<<8|uint64(n.name[0])))}
 	switch {
-	case o.Profile == scripted || o.Profile == Failsafe || o.Profile == Planned || o.Profile == Elections || o.NoFence: // what Failsafe promises, it promises for a whole ttl
+	case o.Profile == scripted || o.NoFence:
+		return d
+	case o.Profile == Elections: // it expects a leader at any moment: nobody may be kept from leading by his device, or be reset by one that cannot be stopped
 		return d
 	case o.Profile != Watched && o.Seed/4%3 != 1:
 		return d
