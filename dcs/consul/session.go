@@ -21,7 +21,7 @@ type session struct {
 	granted moment // of the store
 
 	mu   sync.Mutex
-	last time.Time // before the newest renewal, or the opening, was sent
+	last time.Time // before the newest renewal that certainly counts (or the opening) was sent
 }
 
 var _ dcs.Session = (*session)(nil)
@@ -114,9 +114,22 @@ func (s *session) KeepAlive(ctx context.Context) (dcs.Version, error) {
 	return s.backend.era.now().index, nil
 }
 
-// renew asks the leader to start the session's time again.
+// renew asks the leader to start the session's time again. It counts if it follows one that counts within the TTL, see Confirm.
 func (s *session) renew(ctx context.Context, op string) error {
 	began := time.Now()
+	if err := s.ask(ctx, op); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if between(s.last, began) <= s.ttl {
+		s.last = began
+	}
+	return nil
+}
+
+// ask sends one renewal.
+func (s *session) ask(ctx context.Context, op string) error {
 	a, err := s.backend.do(ctx, request{op: op, method: http.MethodPut, path: "/v1/session/renew/" + s.id, changes: true, statuses: []int{http.StatusNotFound}})
 	if err != nil {
 		return err
@@ -132,9 +145,6 @@ func (s *session) renew(ctx context.Context, op string) error {
 	if err := json.Unmarshal(a.body, &renewed); err != nil || len(renewed) == 0 || renewed[0].ID != s.id {
 		return s.backend.fail(op, dcs.ErrUnknown, errNotConsul)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.last = began
 	return nil
 }
 
@@ -143,8 +153,8 @@ func (s *session) renew(ctx context.Context, op string) error {
 // A renewal changes nothing but a timer in the memory of the server that takes itself for the leader. A leader that was frozen
 // and has been replaced may answer one after its thaw, before it notices. That is harmless as long as renewals follow each other within one
 // TTL, because the time that runs out is two: the renewal before, or the new leader, which starts all sessions anew, covers the
-// false one. After a longer gap the session is renewed twice, with tx in between, which a deposed leader cannot apply: by then
-// the agent has heard of the new one.
+// false one. After a longer gap no renewal alone counts: the session is renewed twice, with tx in between, which a deposed leader
+// cannot apply. By then the agent has heard of the new one, and the second renewal counts.
 //
 // When another store answers than the one that granted the session, or that one after it was restored, what is missing there says nothing
 // about the key: dcs.ErrUnknown.
@@ -170,18 +180,26 @@ func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 	case gap <= s.ttl:
 		return a, nil
 	}
-	if err := s.renew(ctx, "confirm"); err != nil {
+	began := time.Now()
+	if err := s.ask(ctx, "confirm"); err != nil {
 		return dcs.Applied{}, unknownAfter(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = began
 	return a, nil
 }
 
-// sinceLast is the time since the newest renewal was sent, by the clock that counts a suspension of the machine, too.
+// sinceLast is the time since the newest renewal that counts was sent.
 func (s *session) sinceLast() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	return max(now.Sub(s.last), now.Round(0).Sub(s.last.Round(0)))
+	return between(s.last, time.Now())
+}
+
+// between is the time from a to b by the clock that shows more, as only the wall clock counts a suspension of the machine.
+func between(a, b time.Time) time.Duration {
+	return max(b.Sub(a), b.Round(0).Sub(a.Round(0)))
 }
 
 func keyOf(tx dcs.Txn) string {
