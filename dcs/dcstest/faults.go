@@ -154,7 +154,7 @@ func testSlow(t *testing.T, s *suite) {
 	if err != nil {
 		t.Fatalf("keepalive: %v", err)
 	}
-	s.endsAfter(t, observer, x, "leader", sent)
+	s.endsAfter(t, observer, x, "leader", since(x, sent))
 }
 
 // testUnknown loses the answers to a write from some moment on: before it was sent, and then, on a slow way, after ever more of its round trips, as
@@ -295,6 +295,7 @@ func testExpiryCut(t *testing.T, s *suite) {
 	if _, err := x.KeepAlive(s.ctx); err != nil {
 		t.Fatal(err)
 	}
+	sent = since(x, sent)
 	link(Cut)
 	s.endsAfter(t, observer, x, "leader", sent)
 	link(Healthy)

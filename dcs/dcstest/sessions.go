@@ -59,7 +59,7 @@ func testSessionClose(t *testing.T, s *suite) {
 func testExpiry(t *testing.T, s *suite) {
 	b := s.open(t)
 	x, sent := s.livesBy(t, b, func(x dcs.Session) error { _, err := x.KeepAlive(s.ctx); return err })
-	s.endsAfter(t, b, x, "leader", sent)
+	s.endsAfter(t, b, x, "leader", since(x, sent))
 	s.awaitGone(t, b, "members/a")
 	if _, err := x.KeepAlive(s.ctx); !errors.Is(err, dcs.ErrSessionLost) {
 		t.Fatalf("keepalive after expiry: %v", err)
@@ -98,6 +98,20 @@ func (s *suite) livesBy(t *testing.T, b dcs.Backend, renew func(dcs.Session) err
 	}
 	t.Fatal("the machine is too busy to keep a session alive")
 	return nil, sent
+}
+
+// dated is dcs.Dated: a session whose keepalives prove nothing before a later one has.
+type dated interface{ Proven() time.Duration }
+
+// since is the moment from which x promises to live for its TTL, after a KeepAlive that was sent at sent.
+func since(x dcs.Session, sent time.Time) time.Time {
+	if d, ok := x.(dated); ok {
+		now := time.Now()
+		if proven := now.Add(-d.Proven()); proven.Before(sent) {
+			return proven
+		}
+	}
+	return sent
 }
 
 // endsAfter awaits the end of x by the disappearance of name, and checks that it comes not before its TTL has passed since sent.
