@@ -126,3 +126,11 @@ type Session interface {
 	// Close ends the session now; its keys are deleted.
 	Close(ctx context.Context) error
 }
+
+// Dated is a capability of a Session, found by assertion, for stores in which the answer to one request does not prove yet that the session
+// was prolonged (ZooKeeper). KeepAlive is then one request, and promises nothing by itself; Confirm keeps the whole promise, and may take longer.
+type Dated interface {
+	// Proven tells how long ago the newest request was sent that has certainly prolonged the session: it does not end by itself before TTL has
+	// passed since then. The opening counts.
+	Proven() time.Duration
+}

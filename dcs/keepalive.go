@@ -37,7 +37,7 @@ func (c *Client) KeepAlive(ctx context.Context, r KeepAlive) (Alive, error) {
 		v, err := c.session.KeepAlive(ctx)
 		switch {
 		case err == nil:
-			a := Alive{Session: c.session.ID(), TTL: min(r.TTL, c.session.TTL()), Version: v}
+			a := Alive{Session: c.session.ID(), TTL: min(r.TTL, c.session.TTL()), Age: c.age(), Version: v}
 			return a, c.putMember(ctx, data)
 		case !errors.Is(err, ErrSessionLost):
 			return Alive{}, c.fail("keep alive the session of", keyMembers+c.name, err, "")
@@ -46,6 +46,14 @@ func (c *Client) KeepAlive(ctx context.Context, r KeepAlive) (Alive, error) {
 		c.lost()
 	}
 	return c.replace(ctx, r, data)
+}
+
+// age is how long ago the TTL began that is certain, for a session that cannot say it of its last request.
+func (c *Client) age() time.Duration {
+	if d, ok := c.session.(Dated); ok {
+		return d.Proven()
+	}
+	return 0
 }
 
 // keeps reports whether the present session serves for ttl: it was asked for that, or it carries more than the member key.

@@ -11,7 +11,8 @@ import (
 // node left. ErrConflict: somebody holds the key, or something that the decision rested on has changed. ErrUnknown: it may
 // have happened; Load before another try, as the key may be ours already.
 //
-// It prolongs the session: success is dated, like a renewal's, from the moment before the call.
+// It prolongs the session: success is dated, like a renewal's, from the moment before the call; or, in a store where that takes time and the session is
+// proven to be young, from Held.Age before the answer.
 //
 // A zero in Expect stands for a key that is absent or, in the last Load, empty. With Takeover, Expect is not compared:
 // the life of the key proves that nobody else has led.
@@ -28,7 +29,7 @@ func (c *Client) Acquire(ctx context.Context, r Acquire) (Held, error) {
 		return Held{}, c.fail("acquire", keyLeader, ErrSessionLost, "")
 	}
 	tx, created := c.acquisition(r, data)
-	a, err := c.session.Confirm(ctx, tx) // a keepalive before it may have been answered by a leader of the store that was deposed (safety 2.1)
+	a, age, err := c.take(ctx, tx)
 	c.settle(err)
 	if err != nil {
 		if c.session != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnavailable) {
@@ -41,12 +42,22 @@ func (c *Client) Acquire(ctx context.Context, r Acquire) (Held, error) {
 	if len(c.old) > 0 {
 		c.closeOld(ctx)
 	}
-	h := Held{Leader: Meta{Version: a.Version, Created: a.Version, Session: c.session.ID()}, TTL: c.ttl(), Version: a.Version}
+	h := Held{Leader: Meta{Version: a.Version, Created: a.Version, Session: c.session.ID()}, TTL: c.ttl(), Age: age, Version: a.Version}
 	if created {
 		return h, nil
 	}
 	h.Leader, err = c.readLeader(ctx)
 	return h, err
+}
+
+// take carries out the transaction that takes the leader key, and tells how old the proof is that the session lives.
+func (c *Client) take(ctx context.Context, tx Txn) (Applied, time.Duration, error) {
+	if d, ok := c.session.(Dated); ok && d.Proven() < c.ttl()/2 {
+		a, err := c.backend.Apply(ctx, tx)
+		return a, d.Proven(), err
+	}
+	a, err := c.session.Confirm(ctx, tx) // a keepalive before it may have been answered by a leader of the store that was deposed (safety 2.1)
+	return a, 0, err
 }
 
 // acquisition is the transaction that takes the leader key; created tells whether it creates the key.

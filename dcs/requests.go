@@ -6,6 +6,7 @@ import "time"
 type Alive struct {
 	Session string        // id of the session that our member key lives with
 	TTL     time.Duration // the smaller of asked and granted: what authority may be counted from (safety 1.3)
+	Age     time.Duration // how long before this answer the TTL began that is certain: 0 means with the call (see Dated)
 	Version Version       // that the store had reached, 0 if it does not say: newer than our Cluster means "read again"
 	Opened  bool          // the session is new (first call, another ttl, or the old one was lost)
 }
@@ -38,6 +39,7 @@ type Expect struct {
 type Held struct {
 	Leader  Meta          // its incarnation and session
 	TTL     time.Duration // of the session
+	Age     time.Duration // how long before this answer the TTL began that is certain: 0 means with the call (see Dated)
 	Version Version       // that the store had reached
 }
 

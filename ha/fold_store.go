@@ -183,7 +183,7 @@ func foldSessionKept(now time.Time, v *View, e SessionKept) {
 	if e.Alive.Session != v.Session.ID {
 		v.Store.Stale, v.Store.Urgent = true, true // a store that has forgotten our session may have forgotten more
 	}
-	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: e.Sent}
+	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: e.Sent.Add(-e.Alive.Age), Sent: e.Sent}
 	if e.Alive.Version > v.Store.Seen {
 		v.Store.Stale, v.Store.Seen = true, e.Alive.Version
 	}
@@ -211,10 +211,11 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 	switch {
 	case e.Fault == nil:
 		v.PromoteFailures, v.Changed = 0, StoreChange{}
-		v.Failsafe.Doubt = nil                                                            // a write of a former life of the key cannot come any more
-		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent} // an acquire confirms the session
+		v.Failsafe.Doubt = nil // a write of a former life of the key cannot come any more
+		began := e.Sent.Add(-e.Held.Age)
+		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: began, Sent: e.Sent} // an acquire confirms the session
 		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided, Timeline: timeline,
-			Auth: Authority{Sent: e.Sent, TTL: e.Held.TTL}}
+			Auth: Authority{Sent: began, TTL: e.Held.TTL}}
 		if held {
 			v.Lease.Auth = laterEnd(before, v.Lease.Auth)
 		}
@@ -249,7 +250,7 @@ func foldRenewed(now time.Time, v *View, e Renewed) {
 		v.Lease.Leader = e.Held.Leader
 		v.Lease.Auth = Authority{Sent: e.Sent, TTL: e.Held.TTL}
 		v.Lease.RenewFailed, v.Lease.RenewProblem, v.Lease.Unconfirmed = time.Time{}, "", false
-		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent}
+		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent, Sent: e.Sent}
 		v.Store.Seen = max(v.Store.Seen, e.Held.Version)
 	case e.Fault.Kind == FaultConflict:
 		v.lost("the store says that the leader key is not ours any more: " + e.Fault.Text)

@@ -134,9 +134,10 @@ func (v *View) expect() dcs.Expect {
 	return e
 }
 
-// sessionTooOld says whether less than half of the session is left: a key acquired with it would have little authority (safety 1.4).
+// sessionTooOld says whether the session was not kept for half of its TTL: a key acquired with it would have little authority (safety 1.4). Where
+// the proof lags behind, the acquire itself sees to it (dcs.Dated).
 func (v *View) sessionTooOld(now time.Time) bool {
-	return v.Session.ID == "" || now.After(v.Session.Kept.Add(v.Session.TTL/2))
+	return v.Session.ID == "" || now.After(v.Session.Sent.Add(v.Session.TTL/2))
 }
 
 // handedToUs says whether the last leader released its key in order, after its server had stopped and we had everything: what it said of

@@ -157,7 +157,7 @@ func pulseSession(now time.Time, v *View) Verdict {
 		return pass("we have not announced ourselves yet")
 	case !s.Failed.IsZero() && now.Before(s.Failed.Add(v.sessionRetry(now))):
 		return pass("the session could not be kept a moment ago")
-	case s.ID != "" && s.Failed.IsZero() && now.Before(s.Kept.Add(v.sessionPeriod())) && v.AskedTTL == v.sessionTTL():
+	case s.ID != "" && s.Failed.IsZero() && now.Before(s.Sent.Add(v.sessionPeriod())) && v.AskedTTL == v.sessionTTL():
 		return pass("the session was kept this loop")
 	}
 	return act("the session is to be kept", v.keepSession())
@@ -402,6 +402,6 @@ func (v *View) authorityPulse(now time.Time, soon func(time.Time)) {
 	case !v.Session.Failed.IsZero():
 		soon(v.Session.Failed.Add(v.sessionRetry(now)))
 	default:
-		soon(v.Session.Kept.Add(v.sessionPeriod()))
+		soon(v.Session.Sent.Add(v.sessionPeriod()))
 	}
 }

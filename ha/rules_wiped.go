@@ -76,8 +76,8 @@ func wipedSession(now time.Time, v *View) Verdict {
 		return pass("the session in this store is young")
 	case !v.free(LaneStore) || v.storeRests(now) || now.Before(v.Session.Failed.Add(v.sessionRetry(now))):
 		return rest("%s: about to open a session; the store is busy", v.Changed.Why)
-	case short && now.Before(v.Session.Kept.Add(time.Second)):
-		return wait(v.Session.Kept.Add(time.Second), "the ttl has become shorter: waiting until a session outlives what the fence knows")
+	case short && now.Before(v.Session.Sent.Add(time.Second)):
+		return wait(v.Session.Sent.Add(time.Second), "the ttl has become shorter: waiting until a session outlives what the fence knows")
 	}
 	return act(v.Changed.Why+": a session is opened, or renewed, in the store that answers now", v.keepSession())
 }

@@ -100,7 +100,8 @@ type StoreView struct {
 type SessionView struct {
 	ID     string // "": none known
 	TTL    time.Duration
-	Kept   time.Time // when the last confirmed keepalive was sent
+	Kept   time.Time // when the last keepalive was sent that certainly prolonged it
+	Sent   time.Time // when the last keepalive was sent that was answered: the same, but in a store where an answer is no proof yet
 	Failed time.Time
 }
 

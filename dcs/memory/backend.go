@@ -63,6 +63,9 @@ func (b *Backend) OpenSession(ctx context.Context, ttl time.Duration) (dcs.Sessi
 	if err != nil {
 		return nil, err
 	}
+	if b.store.opts.Tick > 0 {
+		return dated{x}, nil
+	}
 	return x, nil
 }
 
@@ -141,6 +144,9 @@ func (s *Store) apply(tx dcs.Txn) (dcs.Applied, error) {
 		if w.Session != nil {
 			l = s.sessions[w.Session.ID()]
 		}
+		if l != nil && s.opts.Tick > 0 {
+			s.answer(l) // a write over the session's connection is as good as a keepalive
+		}
 		s.put(w, l)
 	}
 	return dcs.Applied{Version: s.version}, nil
@@ -159,7 +165,7 @@ func (s *Store) admit(earlier []dcs.Write, w dcs.Write) error {
 	if w.Session == nil || w.Delete {
 		return nil
 	}
-	x, ok := w.Session.(*Session)
+	x, ok := of(w.Session)
 	if !ok || x.backend.store != s {
 		return fmt.Errorf("session of %q belongs to another store", w.Key)
 	}

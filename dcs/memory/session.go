@@ -67,6 +67,25 @@ func (x *Session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 	return a, err
 }
 
+// dated is a session of a store that keeps sessions as ZooKeeper does.
+type dated struct{ *Session }
+
+var _ dcs.Dated = dated{}
+
+// Proven tells how old the last proof is that the session was prolonged.
+func (x dated) Proven() time.Duration { return x.backend.store.now().Sub(x.backend.store.Proven(x.id)) }
+
+// of finds the session in what a transaction names.
+func of(x dcs.Session) (*Session, bool) {
+	switch x := x.(type) {
+	case *Session:
+		return x, true
+	case dated:
+		return x.Session, true
+	}
+	return nil, false
+}
+
 // Close ends the session. Closing one that has ended already is no error.
 func (x *Session) Close(ctx context.Context) error {
 	return x.backend.request(ctx, Op{Kind: "close", Session: x.id}, func(s *Store) error {
@@ -84,7 +103,9 @@ func (s *Store) open(ttl time.Duration) (*lease, error) {
 	}
 	ttl = max(ttl, s.opts.MinTTL)
 	s.opened++
-	l := &lease{id: strconv.FormatInt(int64(0x1000+s.opened), 16), seq: s.opened, ttl: ttl, deadline: s.now().Add(ttl)}
+	l := &lease{
+		id: strconv.FormatInt(int64(0x1000+s.opened), 16), seq: s.opened, ttl: ttl, deadline: s.now().Add(ttl), proven: s.now(),
+	}
 	s.sessions[l.id] = l
 	if s.due.IsZero() || l.deadline.Before(s.due) {
 		s.due = l.deadline
@@ -99,13 +120,25 @@ func (s *Store) keepAlive(id string) error {
 		return fmt.Errorf("session %s: %w", id, dcs.ErrSessionLost)
 	}
 	if s.opts.Tick > 0 {
-		if l.heard.IsZero() {
-			l.heard = s.now().Add(s.opts.Tick / 2)
-		}
+		s.answer(l)
 		return nil
 	}
 	l.deadline = s.now().Add(l.ttl)
 	return nil
+}
+
+// answer is a follower's answer: the leader hears of it later, and it shows that the leader has heard of those a tick before.
+func (s *Store) answer(l *lease) {
+	now := s.now()
+	if l.heard.IsZero() {
+		l.heard = now.Add(s.opts.Tick / 2)
+	}
+	n := 0
+	for n < len(l.acked) && !l.acked[n].Add(s.opts.Tick).After(now) {
+		l.proven = l.acked[n]
+		n++
+	}
+	l.acked = append(l.acked[n:], now)
 }
 
 // touch lets the store's leader hear of the keepalives that its followers have answered.

@@ -60,7 +60,9 @@ type lease struct {
 	seq      int
 	ttl      time.Duration
 	deadline time.Time
-	heard    time.Time // with Tick: when the leader hears of the last keepalives; zero: it has
+	heard    time.Time   // with Tick: when the leader hears of the last keepalives; zero: it has
+	proven   time.Time   // with Tick: the last keepalive of which it is certain that the leader has heard
+	acked    []time.Time // with Tick: those after it, over the connection of now
 	keys     []string
 }
 
@@ -120,8 +122,19 @@ func (s *Store) LoseTouches(id string) {
 	defer s.unlock()
 	s.expire()
 	if l := s.sessions[id]; l != nil {
-		l.heard = time.Time{}
+		l.heard, l.acked = time.Time{}, nil
 	}
+}
+
+// Proven is when the last request arrived of which it is certain that it has prolonged the session: another one was answered a tick later
+// (Options.Tick). Zero: there is no such session.
+func (s *Store) Proven(id string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.sessions[id]; l != nil {
+		return l.proven
+	}
+	return time.Time{}
 }
 
 // RestartSessions gives every session its full TTL again, as a new etcd leader does.

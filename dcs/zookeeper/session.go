@@ -21,7 +21,10 @@ type session struct {
 	store string // that has granted it, or accepted it last
 }
 
-var _ dcs.Session = (*session)(nil)
+var (
+	_ dcs.Session = (*session)(nil)
+	_ dcs.Dated   = (*session)(nil)
+)
 
 // ID is the session's number in hexadecimal.
 func (s *session) ID() string {

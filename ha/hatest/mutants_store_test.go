@@ -17,6 +17,9 @@ var storeMutants = []mutant{
 	{"one ZooKeeper write counts", func(*testing.T) Options { // 2.4
 		return Options{Profile: Touches, Mutant: Mutant{Store: StoreMutant{OneWrite: true}}}
 	}},
+	{"a ZooKeeper keepalive proves itself", func(*testing.T) Options { // 2.4
+		return Options{Profile: Touches, Mutant: Mutant{Store: StoreMutant{Ageless: true}}}
+	}},
 	{"acquire on an old decision", func(t *testing.T) Options { // 3.6
 		return Options{Profile: Stale, Mutant: Mutant{Store: StoreMutant{AnyGrounds: true}},
 			Rules: replaced(t, map[ha.RuleID]check{"leader.late": passing})}

@@ -327,7 +327,7 @@ func (w *World) storeRequest(a *agent, r ha.Request) {
 			return ev
 		}
 		if w.prolongs(r) {
-			w.twice(a, r, once, func(ev ha.Event) { w.eng.after(back, func() { a.deliver(ev) }) })
+			w.prolong(a, r, once, func(ev ha.Event) { w.eng.after(back, func() { a.deliver(ev) }) })
 			return
 		}
 		ev := once(r)

@@ -114,6 +114,7 @@ func readSession(s *situation, w *words) {
 			s.v.Session = ha.SessionView{}
 		case "kept":
 			s.v.Session.Kept = w.time()
+			s.v.Session.Sent = s.v.Session.Kept
 		case "failed":
 			s.v.Session.Failed = w.time()
 		default:
@@ -147,7 +148,7 @@ func readLease(s *situation, w *words) {
 		switch x := w.next(); x {
 		case "sent":
 			l.Auth.Sent = w.time()
-			s.v.Session.Kept = l.Auth.Sent
+			s.v.Session.Kept, s.v.Session.Sent = l.Auth.Sent, l.Auth.Sent
 		case "by-failsafe":
 			l.Auth.Sent, l.Auth.ByFailsafe = w.time(), true
 		case "since":

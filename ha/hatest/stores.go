@@ -103,8 +103,8 @@ func (w *World) termsFault(n *node) time.Duration {
 }
 
 // Touches is the profile of a store that keeps sessions as ZooKeeper does: a keepalive that was answered counts only when the follower that
-// answered it has told its leader. Followers freeze in between, and the node is cut off (safety 2.4). Each request that prolongs the
-// session is two, a tick apart: the second answer shows that the first has been told.
+// answered it has told its leader. Followers freeze in between, and the node is cut off (safety 2.4). A renewal is two requests, a tick apart: the
+// second answer shows that the first has been told. A keepalive is one, and tells how old the proof is; so is an acquire, while that is young.
 const Touches Profile = "touches"
 
 // tick is that of such a store.
@@ -122,24 +122,46 @@ func (w *World) storeOptions() memory.Options {
 	return o
 }
 
-// twice carries out a request that prolongs the session: once, and again a tick later.
-func (w *World) twice(a *agent, r ha.Request, once func(ha.Request) ha.Event, answer func(ha.Event)) {
-	first := r
-	if _, ok := r.Action.(ha.AcquireKey); ok {
-		first.Action = ha.KeepSession{Request: dcs.KeepAlive{TTL: a.machine.View().Settings.TTL, Member: a.machine.View().Store.Member}}
+// prolong carries out a request that prolongs the session: once, and, if its success is to be dated from the call, again a tick later.
+func (w *World) prolong(a *agent, r ha.Request, once func(ha.Request) ha.Event, answer func(ha.Event)) {
+	first, pair := r, false
+	session := a.machine.View().Session
+	switch r.Action.(type) {
+	case ha.RenewKey:
+		pair = true
+	case ha.AcquireKey:
+		if pair = w.eng.now.Sub(w.store.Proven(session.ID)) >= session.TTL/2; pair {
+			first.Action = ha.KeepSession{Request: dcs.KeepAlive{TTL: a.machine.View().Settings.TTL, Member: a.machine.View().Store.Member}}
+		}
 	}
 	e := once(first)
 	if w.faulty && w.rng.IntN(25) == 0 {
 		w.logf("the store's follower that has answered %s freezes", a.n.name)
-		w.store.LoseTouches(a.machine.View().Session.ID)
+		w.store.LoseTouches(session.ID)
 		a.n.touched = w.eng.now
 		w.eng.after(8*time.Millisecond, func() { w.isolate(a.n, w.bounded(5*time.Second, 50*time.Second)) })
 	}
-	if _, ok := r.Action.(ha.RenewKey); ok && w.opts.Mutant.Store.OneWrite {
-		answer(e)
+	if _, ok := r.Action.(ha.RenewKey); !pair || ok && w.opts.Mutant.Store.OneWrite {
+		answer(w.ageless(e))
 		return
 	}
 	w.eng.after(tick, func() { answer(once(r)) })
+}
+
+// ageless is the mutant that takes every answer for a proof.
+func (w *World) ageless(e ha.Event) ha.Event {
+	if !w.opts.Mutant.Store.Ageless {
+		return e
+	}
+	switch e := e.(type) {
+	case ha.SessionKept:
+		e.Alive.Age = 0
+		return e
+	case ha.Acquired:
+		e.Held.Age = 0
+		return e
+	}
+	return e
 }
 
 // prolongs says whether a request is one that counts on being told to the store's leader.
@@ -159,6 +181,7 @@ type StoreMutant struct {
 	// Cache lets an agent believe what it read before it was cut off from the store, for a while after it has come back.
 	Cache    bool
 	OneWrite bool // one answered write proves that the session was prolonged, in a store that keeps sessions as ZooKeeper does
+	Ageless  bool // an answered keepalive is its own proof, in such a store
 }
 
 // cacheLag is how long a cache that has lost its watch goes on answering, for the mutant that believes it.
