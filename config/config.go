@@ -21,6 +21,7 @@ type Config struct {
 	Ctl        Ctl
 	Etcd3      *Etcd3     // from etcd3: or etcd:; nil if neither is there
 	Consul     *Consul    // nil if the section is not there
+	ZooKeeper  *ZooKeeper // nil if neither zookeeper nor exhibitor is there
 	EmbedEtcd  *EmbedEtcd // nil if the agent runs no etcd of its own
 	Log        Log
 	Bootstrap  Bootstrap
@@ -168,7 +169,9 @@ func (p PostgreSQL) Program(name string) string {
 }
 
 // HasStore reports whether a store is named that this release can use.
-func (c *Config) HasStore() bool { return c.Etcd3 != nil || c.Consul != nil || c.EmbedEtcd != nil }
+func (c *Config) HasStore() bool {
+	return c.Etcd3 != nil || c.Consul != nil || c.ZooKeeper != nil || c.EmbedEtcd != nil
+}
 
 // ConnURL is published as conn_url: postgres://HOST:PORT/DATABASE, without credentials.
 func (c *Config) ConnURL() string { return c.postgresURL(c.PostgreSQL.ConnectAddress) }

@@ -160,12 +160,19 @@ func TestBadInput(t *testing.T) {
 		{"parameters", "postgresql:\n  parameters:\n    work_mem: [1]\n    \"a b\": 1\n", []string{
 			"p.yml:3: postgresql.parameters.work_mem: must be one value, and is a list; write a list as one text: 'a, b'",
 			"p.yml:4: postgresql.parameters.a b: is not the name of a parameter"}},
-		{"stores we do not have", "kubernetes: {labels: {a: b}}\nraft: {}\ncitus: {group: 0}\nzookeeper: {hosts: a}\nexhibitor: {hosts: a}\n", []string{
+		{"stores we do not have", "kubernetes: {labels: {a: b}}\nraft: {}\ncitus: {group: 0}\n", []string{
 			"p.yml:1: kubernetes: Kubernetes objects as a store are not supported; use etcd3 or embedetcd",
 			"p.yml:2: raft: Patroni's raft is deprecated there and not supported here; use embedetcd, an etcd inside the agent, or etcd3",
-			"p.yml:3: citus: Citus is not supported; remove the section, or stay with Patroni for Citus clusters",
-			"p.yml:4: zookeeper: ZooKeeper as a store is not built yet in this release; use etcd3 or embedetcd",
-			"p.yml:5: exhibitor: Exhibitor, for ZooKeeper, is not built yet in this release; use etcd3 or embedetcd"}},
+			"p.yml:3: citus: Citus is not supported; remove the section, or stay with Patroni for Citus clusters"}},
+		{"zookeeper", "zookeeper:\n  hosts: a:b\n  key: /k\n  set_acls:\n    CN=x: [EVERYTHING]\n  tick_time: 0\n  verify: maybe\n", []string{
+			`p.yml:2: zookeeper.hosts: port of "a:b": not a number; write HOST:PORT`,
+			"p.yml:3: zookeeper.key: a key without cert; name the client certificate, too",
+			"p.yml:5: zookeeper.set_acls.CN=x: is not a permission of ZooKeeper: EVERYTHING; use READ, WRITE, CREATE, DELETE, ADMIN, ALL",
+			"p.yml:6: zookeeper.tick_time: must be between 1 and 60000, and is the number 0",
+			`p.yml:7: zookeeper.verify: must be on or off, and is the text "maybe"`}},
+		{"zookeeper without servers", "zookeeper: {use_ssl: on}\n", []string{"p.yml:1: zookeeper: no server is named; write hosts, a list of HOST:PORT"}},
+		{"exhibitor", "exhibitor: {hosts: 'a,b:1', port: 80}\n", []string{
+			"p.yml:1: exhibitor.hosts: must be names without a port, and one is b:1; write the port as port"}},
 		{"two stores", "etcd3: {host: a}\nembedetcd: {data_dir: /e, peer_listen: 10.0.0.1:2380}\n", []string{
 			"p.yml:2: embedetcd: a second store, beside etcd3; keep one of the two sections"}},
 		{"etcd without servers", "etcd3: {protocol: https}\n", []string{"p.yml:1: etcd3: no server is named; write hosts, a list of HOST:PORT, or srv, a domain whose DNS names them"}},

@@ -15,6 +15,7 @@ func (c *Config) RestartNeeded(next *Config) []string {
 		{"namespace", c.Namespace, next.Namespace},
 		{"etcd3", c.Etcd3.place(), next.Etcd3.place()},
 		{"consul", c.Consul, next.Consul},
+		{"zookeeper", c.ZooKeeper, next.ZooKeeper},
 		{"embedetcd", c.EmbedEtcd, next.EmbedEtcd},
 		{"watchdog.device", c.Watchdog.Device, next.Watchdog.Device},
 		{"watchdog.driver", c.Watchdog.Driver, next.Watchdog.Driver},

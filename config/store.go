@@ -5,8 +5,6 @@ var refusedStores = map[string][2]string{
 	"kubernetes": {"Kubernetes objects as a store are not supported", "use etcd3 or embedetcd"},
 	"raft":       {"Patroni's raft is deprecated there and not supported here", "use embedetcd, an etcd inside the agent, or etcd3"},
 	"citus":      {"Citus is not supported", "remove the section, or stay with Patroni for Citus clusters"},
-	"zookeeper":  {"ZooKeeper as a store is not built yet in this release", "use etcd3 or embedetcd"},
-	"exhibitor":  {"Exhibitor, for ZooKeeper, is not built yet in this release", "use etcd3 or embedetcd"},
 }
 
 // storeReaders reads each store's section into c, in the order in which sections are looked for.
@@ -17,6 +15,8 @@ var storeReaders = []struct {
 	{"etcd3", func(c *Config, s *section) { c.Etcd3 = readEtcd(s, "etcd3") }},
 	{"etcd", func(c *Config, s *section) { c.Etcd3 = readEtcd(s, "etcd") }},
 	{"consul", func(c *Config, s *section) { c.Consul = readConsul(s) }},
+	{"zookeeper", func(c *Config, s *section) { c.ZooKeeper = readZooKeeper(s) }},
+	{"exhibitor", func(c *Config, s *section) { c.ZooKeeper = readExhibitor(s) }},
 	{"embedetcd", func(c *Config, s *section) { c.EmbedEtcd = readEmbedEtcd(s, c) }},
 }
 

@@ -41,13 +41,7 @@ type Backend struct {
 // shape is what was below a folder when it was read last.
 type shape struct{ nodes, folders []string }
 
-var (
-	_ dcs.Backend  = (*Backend)(nil)
-	_ dcs.Operable = (*Backend)(nil)
-)
-
-// DeleteCommand is the command line that deletes key.
-func (b *Backend) DeleteCommand(key string) string { return "zkCli.sh delete " + key }
+var _ dcs.Backend = (*Backend)(nil)
 
 // New prepares a backend. It sends nothing: a store that is away, or a wrong password, shows with the first request.
 func New(cfg Config) (*Backend, error) {

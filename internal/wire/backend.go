@@ -8,10 +8,11 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/consul"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/dcs/zookeeper"
 )
 
 // ErrNoStore says that the configuration names no store.
-var ErrNoStore = errors.New("can not find suitable configuration of distributed configuration store; available: etcd3, consul, embedetcd")
+var ErrNoStore = errors.New("can not find suitable configuration of distributed configuration store; available: etcd3, consul, zookeeper, exhibitor, embedetcd")
 
 // Backend opens the store that cfg names, or fails with ErrNoStore. Nothing is sent before the first request: a store that
 // cannot be reached is no reason not to start, and least of all beside a server that runs already.
@@ -25,6 +26,12 @@ func Backend(cfg *config.Config, logger *slog.Logger) (dcs.Backend, error) {
 		return etcd3.New(how)
 	case cfg.Consul != nil:
 		return consul.New(Consul(cfg, logger))
+	case cfg.ZooKeeper != nil:
+		how, err := ZooKeeper(cfg, logger)
+		if err != nil {
+			return nil, err
+		}
+		return zookeeper.New(how)
 	}
 	return nil, ErrNoStore
 }

@@ -35,9 +35,6 @@ func Override(cfg *config.Config, text string) error {
 	if _, known := storePorts[scheme]; !known {
 		return fmt.Errorf("unknown dcs scheme: %s", scheme)
 	}
-	if !strings.HasPrefix(scheme, "etcd") && scheme != "consul" {
-		return fmt.Errorf("%s as a store is not built yet in this release; use etcd3", scheme)
-	}
 	if port == 0 {
 		port = storePorts[scheme]
 	}
@@ -45,11 +42,16 @@ func Override(cfg *config.Config, text string) error {
 	if host == "" {
 		host = "localhost"
 	}
-	cfg.EmbedEtcd, cfg.Etcd3, cfg.Consul = nil, nil, nil
+	cfg.EmbedEtcd, cfg.Etcd3, cfg.Consul, cfg.ZooKeeper = nil, nil, nil, nil
 	at := config.HostPort{Host: host, Port: port}
-	if scheme == "consul" {
+	switch scheme {
+	case "consul":
 		cfg.Consul = &config.Consul{Host: at, Scheme: "http"}
-	} else {
+	case "zookeeper":
+		cfg.ZooKeeper = &config.ZooKeeper{Hosts: []config.HostPort{at}}
+	case "exhibitor":
+		cfg.ZooKeeper = &config.ZooKeeper{Exhibitor: &config.Exhibitor{Hosts: []string{host}, Port: port}}
+	default:
 		cfg.Etcd3 = &config.Etcd3{Hosts: []config.HostPort{at}, Protocol: "http", Section: scheme}
 	}
 	if ns := strings.Trim(u.Path, "/"); ns != "" {

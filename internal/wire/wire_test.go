@@ -2,13 +2,16 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tanist-ha/tanist/config"
 	"github.com/tanist-ha/tanist/dcs/consul"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/dcs/zookeeper"
 )
 
 func TestOverride(t *testing.T) {
@@ -21,7 +24,9 @@ func TestOverride(t *testing.T) {
 		"etcd3://[::1]:2399/a/b": {"http://[::1]:2399", "a/b", ""},
 		"db1:8500":               {"http://db1:8500", "service", ""},
 		"consul://db1/db":        {"http://db1:8500", "db", ""},
-		"zookeeper://db1":        {"", "", "zookeeper as a store is not built yet in this release; use etcd3"},
+		"zookeeper://db1/db":     {"db1:2181", "db", ""},
+		"db1:2181":               {"db1:2181", "service", ""},
+		"exhibitor://db1":        {"exhibitor db1 8181", "service", ""},
 		"raft://db1":             {"", "", "unknown dcs scheme: raft"},
 		"etcd3://db1:99999":      {"", "", `read the store's URL "etcd3://db1:99999": "99999" is not a port`},
 	} {
@@ -40,6 +45,18 @@ func TestOverride(t *testing.T) {
 			if cfg.Consul != nil {
 				if got := Consul(cfg, nil).URL; got != want.endpoint || cfg.Etcd3 != nil || cfg.Namespace != want.namespace {
 					t.Errorf("namespace %s, url %s", cfg.Namespace, got)
+				}
+				return
+			}
+			if z := cfg.ZooKeeper; z != nil {
+				var got string
+				if z.Exhibitor == nil {
+					got = z.Hosts[0].String()
+				} else {
+					got = fmt.Sprintf("exhibitor %s %d", z.Exhibitor.Hosts[0], z.Exhibitor.Port)
+				}
+				if got != want.endpoint || cfg.Etcd3 != nil || cfg.Namespace != want.namespace {
+					t.Errorf("namespace %s, at %s", cfg.Namespace, got)
 				}
 				return
 			}
@@ -100,6 +117,33 @@ func TestConsul(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, Consul(&config.Config{Scope: "s", Name: "n", Consul: &tc.section}, nil)); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestZooKeeper(t *testing.T) {
+	for name, tc := range map[string]struct {
+		section config.ZooKeeper
+		want    zookeeper.Config
+	}{
+		"plain": {config.ZooKeeper{Hosts: []config.HostPort{{Host: "a", Port: 1}}, Tick: time.Second},
+			zookeeper.Config{Hosts: []string{"a:1"}, Tick: time.Second}},
+		"access": {config.ZooKeeper{Hosts: []config.HostPort{{Host: "::1", Port: 1}}, UseSSL: true, CACert: "ca", Cert: "cert", Key: "key", KeyPassword: "p",
+			ACLs: []config.ZooKeeperACL{{Scheme: "digest", ID: "u:h", Perms: []string{"READ", "ADMIN"}}},
+			Auth: []config.ZooKeeperAuth{{Scheme: "digest", Credential: "u:p"}}},
+			zookeeper.Config{Hosts: []string{"[::1]:1"}, TLS: &zookeeper.TLS{CAFile: "ca", CertFile: "cert", KeyFile: "key", KeyPassword: "p", SkipVerify: true},
+				ACL:  []zookeeper.ACL{{Scheme: "digest", ID: "u:h", Perms: zookeeper.PermRead | zookeeper.PermAdmin}},
+				Auth: []zookeeper.Auth{{Scheme: "digest", Credential: "u:p"}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ZooKeeper(&config.Config{Namespace: "n", Scope: "s", ZooKeeper: &tc.section}, nil)
+			if err != nil || got.Now == nil {
+				t.Fatalf("clock %p, %v", got.Now, err)
+			}
+			tc.want.Folder, got.Now = "/n/s/", nil
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("want -, got +:\n%s", diff)
 			}
 		})
