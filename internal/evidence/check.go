@@ -44,7 +44,8 @@ func check(record string, documents []string, out io.Writer) error {
 		}
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("the documents claim more than the tests have shown:\n  %s", strings.Join(wrong, "\n  "))
+		return fmt.Errorf("the documents claim more than the tests have shown (some tests need root; names are as in go test -v, with _ for spaces):\n  %s",
+			strings.Join(wrong, "\n  "))
 	}
 	fmt.Fprintf(out, "evidence: %d tests that documents name have passed; %d rows say that there is none\n", named, admitted)
 	return nil
