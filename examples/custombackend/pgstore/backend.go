@@ -116,7 +116,7 @@ func outcome(err error) error {
 		return dcs.ErrSessionLost
 	case errors.As(err, &said) && said.Code == anotherStore:
 		return dcs.ErrUnknown
-	case errors.As(err, &said) && said.Severity == "ERROR": // the transaction was rolled back
+	case errors.As(err, &said) && said.SeverityUnlocalized == "ERROR": // the transaction was rolled back
 		return dcs.ErrUnavailable
 	}
 	return dcs.ErrUnknown // even if pgconn.SafeToRetry says that nothing was sent: it says so of a batch whose connection broke while it waited for answers

@@ -17,8 +17,8 @@
 // came instead of an answer says nothing about what was done, and must be dcs.ErrUnknown. No library between you and the store may send a
 // write twice, or renew a session by itself.
 //
-// Then run dcstest on the real store (see TestConformance), with Linked, so that answers get lost. It found three mistakes in the first version of
-// this package: ask it early.
+// Then run dcstest on the real store (see TestConformance), with Linked, so that answers get lost. It found a mistake in the first version of this
+// package that reading had not: the driver calls a batch whose connection broke under it safe to send again, though the server had carried it out.
 //
 // # What this one does not promise
 //
