@@ -100,12 +100,9 @@ func (s *suite) livesBy(t *testing.T, b dcs.Backend, renew func(dcs.Session) err
 	return nil, sent
 }
 
-// dated is dcs.Dated: a session whose keepalives prove nothing before a later one has.
-type dated interface{ Proven() time.Duration }
-
 // since is the moment from which x promises to live for its TTL, after a KeepAlive that was sent at sent.
 func since(x dcs.Session, sent time.Time) time.Time {
-	if d, ok := x.(dated); ok {
+	if d, ok := x.(dcs.Dated); ok {
 		now := time.Now()
 		if proven := now.Add(-d.Proven()); proven.Before(sent) {
 			return proven
