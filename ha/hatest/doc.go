@@ -22,14 +22,18 @@
 // machines. Guards are processes with a channel, as real ones: messages wait while they are frozen, and they read before they fire.
 //
 // A [Profile] has faults of one kind only: planned acts that may lose no row, servers that do not stop, late answers, primaries that die
-// with rows of their own, long outages of the store in failsafe mode.
+// with rows of their own, long outages of the store in failsafe mode, two agents of one name.
+//
+// What is left out rests on the numbered assumptions of docs/guarantees.md: an agent is not hit while its server may go on under a session that
+// the store has ended early (A1) or while a new guard takes the place of one that was killed or frozen (A4), the guard of a machine that
+// thaws acts before the server answers (A3), and the log that a standby lacks can be read somewhere (A10).
 //
 // # Invariants
 //
 // After each event: at most one server may acknowledge commits; no guard fires that was told of a later end, and none is dismissed while its
 // server takes writes; nothing half-made is started; no key is released before /status says how far the log reached; no standby's log contradicts the log that it streams from; a node does not
 // demote on the store's word unless the store gave it; a promoted server holds every row, acknowledged a while ago, that a standby in
-// its reach holds; no event causes an endless chain of decisions. At the end: one leader, writable, everybody streams from it, and after a
+// its reach held when it decided to lead; no event causes an endless chain of decisions. At the end: one leader, writable, everybody streams from it, and after a
 // run with planned acts only no row is missing. While the store alone is away in failsafe mode, the primary stays writable.
 //
 // # Stories and situations

@@ -50,8 +50,9 @@ type server struct {
 	controlTL   postgres.Timeline
 	minRecovery postgres.Position // how far it has to replay at least before it is consistent
 	backup      *postgres.Position
-	copied      bool // a clone or rewind has made it, and it has never run: it may be started as a standby only
-	standby     bool // standby.signal
+	oldest      postgres.LSN // begin of the oldest segment in pg_wal; what lies before it can only come from an archive
+	copied      bool         // a clone or rewind has made it, and it has never run: it may be started as a standby only
+	standby     bool         // standby.signal
 	upstream    string
 	onlyPrimary bool // target_session_attrs=primary
 
@@ -327,7 +328,7 @@ func (s *server) clone(up *server) error {
 		up.switchSegment() // at the end of a backup
 	}
 	s.copyFrom(up, start)
-	s.state = up.state
+	s.state, s.oldest = up.state, segment(start.LSN)   // it streams the log from there on
 	s.files = map[postgres.Timeline]postgres.History{} // a base backup brings those that it passes
 	for t, h := range up.files {
 		if _, passed := up.history.SwitchPoint(t); t == up.tl || (passed && t >= start.Timeline) {
@@ -342,8 +343,12 @@ func (s *server) copyFrom(up *server, start postgres.Position) {
 	s.dir, s.unfinished, s.sysid = postgres.DataDirReady, "", up.sysid
 	s.log, s.files, s.history, s.tl = append([]record(nil), up.log...), maps.Clone(up.files), up.history, up.tl
 	s.checkpoint, s.controlTL, s.minRecovery, s.backup = up.checkpoint, up.controlTL, up.minRecovery, &start
-	s.standby, s.copied = true, true
+	s.standby, s.copied, s.oldest = true, true, up.oldest
 }
+
+// keeps says whether the log from the segment of l on can be read: the directory has it, or there is an archive. Simulated clusters have one:
+// nobody is left behind for ever because a base backup begins later. A [Model] has none, as the servers that it is compared with.
+func (s *server) keeps(l postgres.LSN) bool { return !s.w.noArchive || segment(l) >= s.oldest }
 
 // wipe empties the data directory.
 func (s *server) wipe() {

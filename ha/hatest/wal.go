@@ -36,14 +36,14 @@ func (s *server) pull(up *server) {
 		}
 		if ask == up.tl {
 			// It asks for the segment that it is in from its begin on, and so it streams even if it is ahead.
-			if s.streaming = segment(s.end()) <= up.end(); s.streaming {
+			if s.streaming = segment(s.end()) <= up.end() && up.keeps(s.end()); s.streaming {
 				s.receive(up, up.end())
 			}
 			return
 		}
 		point, ok := up.history.SwitchPoint(ask)
-		if s.streaming = ok && segment(s.end()) <= point; !s.streaming {
-			return // "not in this server's history"
+		if s.streaming = ok && segment(s.end()) <= point && up.keeps(s.end()); !s.streaming {
+			return // "not in this server's history", or "has already been removed"
 		}
 		if s.end() < point {
 			s.receive(up, point)
@@ -207,6 +207,9 @@ func (s *server) rewind(up *server) error {
 	}
 	if last <= fork {
 		return nil
+	}
+	if !s.keeps(fork) {
+		return errors.New("could not find previous WAL record: no such file")
 	}
 	start := postgres.Position{Timeline: 1, LSN: startLSN}
 	for _, r := range s.log {

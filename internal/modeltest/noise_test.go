@@ -20,7 +20,7 @@ const lasting = 10
 // absorb lets the model do what PostgreSQL shows to have done of its own accord: a restartpoint, or records that a standby has not received.
 func (p *pair) absorb(want, got picture) bool {
 	for _, x := range want.names() {
-		a, b := want[x].face(), got[x].face()
+		a, b := p.face(want[x]), p.face(got[x])
 		restarted := b.Checkpoint > a.Checkpoint || got[x].flushed() && !want[x].flushed()
 		a.Checkpoint = b.Checkpoint
 		if restarted && a == b && a.State == postgres.ControlArchiveRecovery {
