@@ -25,8 +25,8 @@
 // with rows of their own, long outages of the store in failsafe mode, two agents of one name.
 //
 // What is left out rests on the numbered assumptions of docs/guarantees.md: an agent is not hit while its server may go on under a session that
-// the store has ended early (A1) or while a new guard takes the place of one that was killed or frozen (A4), the guard of a machine that
-// thaws acts before the server answers (A3), and the log that a standby lacks can be read somewhere (A10).
+// the store has ended early (A1) or while a new guard takes the place of one that was killed or frozen (A4), and the guard of a machine that
+// thaws acts before the server answers (A3).
 //
 // # Invariants
 //

@@ -22,7 +22,6 @@ func NewModel(n int) *Model {
 	// Standbys receive every few milliseconds: the real ones that this is compared with are waited for, too.
 	w := newWorld(Options{Nodes: n, ReplicationDelay: 5 * time.Millisecond, NoFence: true})
 	w.operatorUntil = epoch.AddDate(100, 0, 0) // who may be promoted is the rules' business, not the servers'
-	w.noArchive = true
 	for _, n := range w.nodes {
 		n.pausedUntil = w.operatorUntil // the agent decides nothing: what it is told stays in its inbox
 		n.agent = &agent{n: n, puppet: true}

@@ -50,7 +50,7 @@ type server struct {
 	controlTL   postgres.Timeline
 	minRecovery postgres.Position // how far it has to replay at least before it is consistent
 	backup      *postgres.Position
-	oldest      postgres.LSN // begin of the oldest segment in pg_wal; what lies before it can only come from an archive
+	oldest      postgres.LSN // begin of the oldest segment in pg_wal; what lies before it is gone
 	copied      bool         // a clone or rewind has made it, and it has never run: it may be started as a standby only
 	standby     bool         // standby.signal
 	upstream    string
@@ -346,9 +346,8 @@ func (s *server) copyFrom(up *server, start postgres.Position) {
 	s.standby, s.copied, s.oldest = true, true, up.oldest
 }
 
-// keeps says whether the log from the segment of l on can be read: the directory has it, or there is an archive. Simulated clusters have one:
-// nobody is left behind for ever because a base backup begins later. A [Model] has none, as the servers that it is compared with.
-func (s *server) keeps(l postgres.LSN) bool { return !s.w.noArchive || segment(l) >= s.oldest }
+// keeps says whether the log from the segment of l on can be read here. There is no archive.
+func (s *server) keeps(l postgres.LSN) bool { return segment(l) >= s.oldest }
 
 // wipe empties the data directory.
 func (s *server) wipe() {

@@ -27,7 +27,6 @@ type World struct {
 	storeDown     bool
 	refuses       bool // the store says no to everything
 	readOnly      bool // the store says no to every write
-	noArchive     bool // of the log
 	faulty        bool // faults happen now
 	lossy         bool // single messages are lost and late
 	pids          int
