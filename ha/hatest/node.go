@@ -321,6 +321,7 @@ func (w *World) storeRequest(a *agent, r ha.Request) {
 			})
 			ev := w.cached(a, a.lane.Do(context.Background(), r))
 			w.checkRelease(a, ev)
+			w.released(a.n, ev)
 			w.store.Tick()
 			w.scheduleExpiry()
 			w.ops++

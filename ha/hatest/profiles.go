@@ -103,6 +103,14 @@ func (w *World) stuckFault(n *node) {
 	w.plannedFault(n)
 }
 
+// released cuts some nodes off from everything right after they have given the leader key up: nobody hears whether their server stopped.
+func (w *World) released(n *node, e ha.Event) {
+	if x, ok := e.(ha.Released); ok && x.Fault == nil && w.faulty && w.opts.Profile == Stuck && w.rng.IntN(2) == 0 {
+		n.touched = w.eng.now
+		w.isolate(n, w.bounded(5*time.Second, 20*time.Second))
+	}
+}
+
 // stuck says whether a stop that is due at a set time changes nothing until then; it kills the server at that time.
 func (j *job) stuck() bool {
 	n := j.a.n

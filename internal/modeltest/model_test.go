@@ -128,7 +128,7 @@ const stable = 200 * time.Millisecond
 // agree waits until the real servers show what the model shows.
 func (p *pair) agree(o op) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), patience/4)
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
 	want, since, diff, same, story := shown(p.model), time.Time{}, "", 0, ""
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is a safety net on a loaded machine, not a measure.
-const patience = 60 * time.Second
+const patience = 120 * time.Second
 
 // real is a set of PostgreSQL servers, each driven by the code that drives them in production.
 type real struct {
