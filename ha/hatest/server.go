@@ -320,7 +320,9 @@ func (s *server) clone(up *server) error {
 	if up.pid == 0 || !up.ready || up.stopping || up.closed {
 		return fmt.Errorf("clone from %s: connection refused", up.n.name)
 	}
-	if !up.inRecovery {
+	if up.inRecovery {
+		up.restartpoint()
+	} else {
 		up.writeCheckpoint()
 	}
 	start := postgres.Position{Timeline: up.controlTL, LSN: up.checkpoint}
