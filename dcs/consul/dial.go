@@ -3,6 +3,7 @@ package consul
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -45,7 +46,7 @@ func newHTTP(base *url.URL, files *TLS) *http.Client {
 func (t *TLS) dial(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
 	cfg, err := t.load(address)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errFiles, err)
 	}
 	raw, err := d.DialContext(ctx, network, address)
 	if err != nil {

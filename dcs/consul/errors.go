@@ -49,6 +49,7 @@ var (
 	errNoSession  = errors.New("the session has expired or was ended")
 	errOtherStore = errors.New("another store answers than the one that granted the session")
 	errTooLarge   = errors.New("the transaction is larger than Consul takes")
+	errFiles      = errors.New("certificates cannot be used")
 	errLockDelay  = errors.New("a key that was locked a moment ago may not be locked yet")
 )
 
@@ -82,7 +83,7 @@ func judge(status int, text string) verdict {
 func unfit(err error) bool {
 	var verification *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
-	return errors.As(err, &verification) || errors.As(err, &header) || strings.Contains(err.Error(), "remote error: tls:") ||
+	return errors.As(err, &verification) || errors.As(err, &header) || errors.Is(err, errFiles) || strings.Contains(err.Error(), "remote error: tls:") ||
 		strings.Contains(err.Error(), "malformed HTTP response") || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
 
@@ -99,6 +100,7 @@ var hints = []struct{ text, hint string }{
 	{"Missing check", "a check of `checks` in the consul section does not exist on the agent's node"},
 	{"is in critical state", "a check of `checks` in the consul section is critical: no session can begin"},
 	{"Missing node registration", "the agent's node is not in Consul's catalog: has it just started, or left?"},
+	{errFiles.Error(), "check cacert, cert and key of the consul section"},
 	{errTooLarge.Error(), "raise limits.txn_max_req_len on the servers"},
 	{"txn_max_req_len", "raise limits.txn_max_req_len on the servers"},
 	{"kv_max_value_size", "raise limits.kv_max_value_size on the servers"},

@@ -3,7 +3,9 @@ package consul_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,9 +17,47 @@ import (
 	"github.com/tanist-ha/tanist/dcs/consul"
 	"github.com/tanist-ha/tanist/internal/consultest"
 	"github.com/tanist-ha/tanist/internal/faultproxy"
+	"github.com/tanist-ha/tanist/internal/testtools"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	code := m.Run()
+	shared.stop()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// shared is a server that grants sessions of half a second, started for the first test that asks for it: a start takes seconds.
+var shared sharedServer
+
+type sharedServer struct {
+	once sync.Once
+	dir  string
+	srv  *consultest.Server
+	err  error
+}
+
+func (s *sharedServer) start() {
+	if s.dir, s.err = os.MkdirTemp("", "consul-"); s.err != nil {
+		return
+	}
+	var servers []*consultest.Server
+	if servers, s.err = consultest.Run(s.dir, consultest.Options{Config: map[string]any{"session_ttl_min": "500ms"}}); s.err == nil {
+		s.srv = servers[0]
+	}
+}
+
+func (s *sharedServer) stop() {
+	if s.srv != nil {
+		s.srv.Stop()
+	}
+	_ = os.RemoveAll(s.dir)
+}
 
 // limit ends a test that hangs; no test measures with it.
 const limit = time.Minute
@@ -32,10 +72,21 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// quick are servers that grant sessions of a second, which saves the tests time.
+// quick is the shared server, emptied.
 func quick(t testing.TB) *consultest.Server {
 	t.Helper()
-	return consultest.Start(t, consultest.Options{Config: map[string]any{"session_ttl_min": "500ms"}})[0]
+	shared.once.Do(shared.start)
+	var missing *testtools.MissingError
+	switch {
+	case errors.As(shared.err, &missing) && os.Getenv("CI") == "":
+		t.Skip(shared.err)
+	case shared.err != nil:
+		t.Fatal(shared.err)
+	}
+	if err := shared.srv.Clear(within(t, limit)); err != nil {
+		t.Fatal(err)
+	}
+	return shared.srv
 }
 
 func open(t testing.TB, cfg consul.Config) *consul.Backend {

@@ -59,6 +59,9 @@ func TestNodeCheckEndsNoSession(t *testing.T) {
 
 // TestSessionEndsWithItsAgent (safety 1.7, 2.3): an agent that leaves in order takes its node, and so its sessions, along. The watch tells.
 func TestSessionEndsWithItsAgent(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts an agent beside the server")
+	}
 	servers := consultest.Start(t, consultest.Options{Agents: 1})
 	server, agent := servers[0], servers[1]
 	b := open(t, consul.Config{URL: agent.URL})
@@ -124,7 +127,10 @@ func TestNoLockDelay(t *testing.T) {
 
 // TestWipedUnderTheLeader (safety 2.7): what is missing in another store is no "no".
 func TestWipedUnderTheLeader(t *testing.T) {
-	srv := quick(t)
+	if testing.Short() {
+		t.Skip("starts a server twice")
+	}
+	srv := consultest.Start(t, consultest.Options{})[0]
 	b := open(t, consul.Config{URL: srv.URL})
 	before := read(t, b, "/c/")
 	x := session(t, b, 2*time.Minute)
@@ -153,7 +159,10 @@ func TestWipedUnderTheLeader(t *testing.T) {
 
 // TestRestoredUnderTheLeader (safety 2.7): a store that was restored from a snapshot goes back, and is called otherwise.
 func TestRestoredUnderTheLeader(t *testing.T) {
-	srv := quick(t)
+	if testing.Short() {
+		t.Skip("starts a server")
+	}
+	srv := consultest.Start(t, consultest.Options{})[0]
 	b := open(t, consul.Config{URL: srv.URL})
 	x := session(t, b, 2*time.Minute)
 	before := read(t, b, "/c/")

@@ -122,6 +122,9 @@ func TestLargeValues(t *testing.T) {
 // TestUnknownIsSaid: a write whose answer is lost may have happened; a renewal that got no answer does not lose the session; a
 // write that was never sent certainly did not happen.
 func TestUnknownIsSaid(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for deadlines")
+	}
 	srv := quick(t)
 	p := proxy(t, srv)
 	b, direct := open(t, consul.Config{URL: "http://" + p.Addr()}), open(t, consul.Config{URL: srv.URL})

@@ -119,6 +119,11 @@ func label(labels, name string) string {
 	return value
 }
 
+// Clear removes all keys.
+func (s *Server) Clear(ctx context.Context) error {
+	return s.ask(ctx, http.MethodDelete, "/v1/kv/?recurse", nil, nil)
+}
+
 // Snapshot is a backup of the servers' state.
 func (s *Server) Snapshot(ctx context.Context) ([]byte, error) {
 	resp, err := s.raw(ctx, http.MethodGet, "/v1/snapshot", nil)

@@ -68,30 +68,62 @@ func Start(t testing.TB, o Options) []*Server {
 	case err != nil:
 		t.Fatal(err)
 	}
-	servers, err := prepare(t.TempDir(), program, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	servers, err := run(t.TempDir(), program, o)
 	for _, s := range servers {
 		t.Cleanup(func() {
-			s.Kill()
-			s.http.CloseIdleConnections()
+			s.Stop()
 			if t.Failed() {
 				tail(t, s.logFile)
 			}
 		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return servers
+}
+
+// Run is Start for a package's TestMain, whose tests share the servers. Their data is in dir; the caller stops each.
+func Run(dir string, o Options) ([]*Server, error) {
+	program, err := testtools.Path("consul")
+	if err != nil {
+		return nil, err
+	}
+	servers, err := run(dir, program, o)
+	if err != nil {
+		for _, s := range servers {
+			s.Stop()
+		}
+		return nil, err
+	}
+	return servers, nil
+}
+
+// run returns what it has prepared also when it fails.
+func run(dir, program string, o Options) ([]*Server, error) {
+	servers, err := prepare(dir, program, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range servers {
 		if err := s.start(); err != nil {
-			t.Fatal(err)
+			return servers, err
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for _, s := range servers {
 		if err := s.waitReady(ctx); err != nil {
-			t.Fatal(err)
+			return servers, err
 		}
 	}
-	return servers
+	return servers, nil
+}
+
+// Stop ends the process for good.
+func (s *Server) Stop() {
+	s.Kill()
+	s.http.CloseIdleConnections()
 }
 
 // URLs lists where servers listen.
