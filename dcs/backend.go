@@ -84,6 +84,8 @@ type Snapshot struct {
 type Hint struct {
 	Key     string  // which key; "" means: anything may have changed
 	Version Version // of the change, 0 if not known
+	Put     bool    // the change was a write, and not a deletion; false where the watch does not tell
+	Value   []byte  // that the change left; nil where the watch does not tell
 }
 
 // Backend is the whole of what a store has to offer; package dcs builds the rest on it.
@@ -133,4 +135,11 @@ type Dated interface {
 	// Proven tells how long ago the newest request was sent that has certainly prolonged the session: it does not end by itself before TTL has
 	// passed since then. The opening counts.
 	Proven() time.Duration
+}
+
+// QuietWatcher is a Backend whose watch can be spared the noise of keys that change all the time: every member's position, sent to every
+// member, would cost the store the square of their number.
+type QuietWatcher interface {
+	// WatchQuietly is Watch, without the puts of keys below quiet, a part of prefix. Their deletions are told.
+	WatchQuietly(ctx context.Context, prefix, quiet string) (<-chan Hint, error)
 }

@@ -46,6 +46,11 @@ type Client struct {
 	status   []byte        // /status as we wrote it; nil: not known
 	failsafe []byte        // /failsafe as we wrote it; nil: not known
 
+	// Of those who do not listen to the members (see attentive); owned by whoever holds turn.
+	told     []byte  // our member key without positions, as all were told of it
+	unproven int     // keepalives since the leader key was last seen to be what was read
+	reached  Version // that the store had reached then
+
 	seen    seen // what Load saw last
 	decoder decoder
 }
@@ -72,7 +77,7 @@ func NewClient(b Backend, o Options) *Client {
 		backend: b, prefix: Prefix(o.Namespace, o.Scope), name: o.Name,
 		log: log.With("scope", o.Scope), turn: make(chan struct{}, 1),
 	}
-	c.hints.client = c
+	c.hints.client, c.hints.out = c, make(chan Hint, hintsKept)
 	if o, ok := b.(Operable); ok {
 		c.decoder.remove = o.DeleteCommand
 	}
@@ -135,6 +140,7 @@ func (c *Client) Load(ctx context.Context) (Cluster, error) {
 	defer c.mu.Unlock()
 	cluster := c.decoder.decode(c.prefix, snap)
 	c.learn(&cluster, snap)
+	c.hints.attend(c.attentive(&cluster))
 	return cluster, nil
 }
 

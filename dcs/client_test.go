@@ -31,7 +31,8 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	w.store = memory.New(memory.Options{
 		Now: func() time.Time { return w.now },
-		OnChange: func(key string, _ dcs.Version) {
+		OnChange: func(h dcs.Hint) {
+			key := h.Key
 			if w.changed != nil {
 				w.changed(strings.TrimPrefix(key, folder))
 			}

@@ -6,6 +6,15 @@ import (
 	"fmt"
 )
 
+// DecodeStatus reads the value of /status, as a hint brings it. What cannot be understood is absent; ok is false if that is all of it.
+func DecodeStatus(value []byte) (s Status, ok bool) {
+	if len(value) > maxValue {
+		return Status{}, false
+	}
+	s, problems := decodeStatus(value)
+	return s, len(problems) == 0
+}
+
 // decodeStatus reads /status: an object, or the bare position that Patroni wrote at first (also as /optime/leader).
 func decodeStatus(value []byte) (Status, []string) {
 	value = bytes.TrimSpace(value)

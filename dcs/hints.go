@@ -16,56 +16,100 @@ const (
 // hintsKept is how many hints wait for a reader before they become one.
 const hintsKept = 16
 
-// hinter owns the goroutine that watches.
+// hinter owns the goroutines that watch: one for everything, or, where the backend can leave members' puts out, one for all the rest and
+// one for the members, which runs while they matter (see Client.attentive).
 type hinter struct {
 	client *Client
 
 	mu      sync.Mutex
 	out     chan Hint
 	cancel  context.CancelFunc // nil: not started
-	done    chan struct{}
+	ctx     context.Context
+	members context.CancelFunc // ends the watch of the members; nil: there is none
+	calm    bool               // the members do not matter now
+	running sync.WaitGroup
 	stopped bool
+
+	sending sync.Mutex
 }
+
+// watch is a way to watch.
+type watch func(ctx context.Context) (<-chan Hint, error)
 
 // Hints tells what has changed, with names relative to the cluster's folder ("leader", "members/a"). The zero Hint says
 // that anything may have changed: it comes after each (re-)start of the watch, and in the place of hints that nobody
 // took. The channel is never closed, and never blocks anything. The first call starts the goroutine that Close ends.
+//
+// On backends that can leave it out, the noise of other members' positions is not told to a standby of a leader that runs as primary. What
+// else changes in a member key is: see Client.attentive.
 func (c *Client) Hints() <-chan Hint { return c.hints.start() }
 
 func (h *hinter) start() <-chan Hint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.out == nil {
-		h.out = make(chan Hint, hintsKept)
+	if h.cancel != nil || h.stopped {
+		return h.out
 	}
-	if h.cancel == nil && !h.stopped {
-		var ctx context.Context
-		ctx, h.cancel = context.WithCancel(context.Background())
-		h.done = make(chan struct{})
-		go h.run(ctx)
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	b, prefix := h.client.backend, h.client.prefix
+	quiet := h.client.quiet()
+	if quiet == nil {
+		h.begin(h.ctx, func(ctx context.Context) (<-chan Hint, error) { return b.Watch(ctx, prefix) })
+		return h.out
 	}
+	h.begin(h.ctx, func(ctx context.Context) (<-chan Hint, error) {
+		return quiet.WatchQuietly(ctx, prefix, prefix+keyMembers)
+	})
+	h.listen()
 	return h.out
 }
 
-// stop ends the goroutine and waits for it.
+// attend begins or ends the watch of the members. It does not wait.
+func (h *hinter) attend(yes bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calm = !yes
+	h.listen()
+}
+
+// listen makes the watch of the members what calm says. mu is held.
+func (h *hinter) listen() {
+	b, prefix := h.client.backend, h.client.prefix
+	if h.client.quiet() == nil || h.cancel == nil || h.stopped || h.calm == (h.members == nil) {
+		return
+	}
+	if h.calm {
+		h.members()
+		h.members = nil
+		return
+	}
+	var ctx context.Context
+	ctx, h.members = context.WithCancel(h.ctx)
+	h.begin(ctx, func(ctx context.Context) (<-chan Hint, error) { return b.Watch(ctx, prefix+keyMembers) })
+}
+
+// stop ends the goroutines and waits for them.
 func (h *hinter) stop() {
 	h.mu.Lock()
 	h.stopped = true
-	cancel, done := h.cancel, h.done
+	cancel := h.cancel
 	h.mu.Unlock()
 	if cancel != nil {
 		cancel()
-		<-done
+		h.running.Wait()
 	}
 }
 
+func (h *hinter) begin(ctx context.Context, w watch) {
+	h.running.Go(func() { h.run(ctx, w) })
+}
+
 // run watches until ctx ends. A watch that brought something, or lasted, is made again at once.
-func (h *hinter) run(ctx context.Context) {
-	defer close(h.done)
+func (h *hinter) run(ctx context.Context, w watch) {
 	c, pause := h.client, time.Duration(0)
 	for ctx.Err() == nil {
 		began := time.Now()
-		hints, err := c.backend.Watch(ctx, c.prefix)
+		hints, err := w(ctx)
 		if err != nil {
 			c.log.Debug("no watch", "prefix", c.prefix, "error", err)
 		} else {
@@ -88,14 +132,19 @@ func (h *hinter) run(ctx context.Context) {
 func (h *hinter) forward(hints <-chan Hint) (n int) {
 	for hint := range hints {
 		hint.Key = strings.TrimPrefix(hint.Key, h.client.prefix)
+		if hint.Key != keyStatus {
+			hint.Value = nil // nobody looks at it, and it would be kept with the flight record
+		}
 		h.send(hint)
 		n++
 	}
 	return n
 }
 
-// send does not block: it is the only sender, so that after emptying a full channel there is room.
+// send does not block: nobody else sends meanwhile, so that after emptying a full channel there is room.
 func (h *hinter) send(hint Hint) {
+	h.sending.Lock()
+	defer h.sending.Unlock()
 	select {
 	case h.out <- hint:
 		return

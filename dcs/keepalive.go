@@ -38,7 +38,11 @@ func (c *Client) KeepAlive(ctx context.Context, r KeepAlive) (Alive, error) {
 		switch {
 		case err == nil:
 			a := Alive{Session: c.session.ID(), TTL: min(r.TTL, c.session.TTL()), Age: c.age(), Version: v}
-			return a, c.putMember(ctx, data)
+			if !c.Attentive() {
+				a.Version = 0 // whatever moved may be what we do not listen to
+				c.prove(ctx, v)
+			}
+			return a, c.putMember(ctx, r.Member, data)
 		case !errors.Is(err, ErrSessionLost):
 			return Alive{}, c.fail("keep alive the session of", keyMembers+c.name, err, "")
 		}
@@ -80,7 +84,7 @@ func (c *Client) replace(ctx context.Context, r KeepAlive, data []byte) (Alive, 
 		return Alive{}, c.fail("open a session for", keyMembers+c.name, err, "")
 	}
 	c.adopt(x, r.TTL)
-	if err := c.putMember(ctx, data); err != nil {
+	if err := c.putMember(ctx, r.Member, data); err != nil {
 		return Alive{}, err
 	}
 	return Alive{Session: x.ID(), TTL: min(r.TTL, x.TTL()), Opened: true}, nil
@@ -97,7 +101,7 @@ func (c *Client) adopt(x Session, asked time.Duration) {
 }
 
 // putMember writes the member key under the session if it does not stand so already, then ends superseded sessions.
-func (c *Client) putMember(ctx context.Context, data []byte) error {
+func (c *Client) putMember(ctx context.Context, m MemberData, data []byte) error {
 	if !c.wrote {
 		if _, err := c.Load(ctx); err != nil {
 			return err
@@ -110,12 +114,17 @@ func (c *Client) putMember(ctx context.Context, data []byte) error {
 	same := c.member != nil && bytes.Equal(c.member, data)
 	c.mu.Unlock()
 	if !same {
-		write := Write{Key: c.prefix + keyMembers + c.name, Value: data, Session: c.session}
-		_, err := c.backend.Apply(ctx, Txn{Do: []Write{write}})
+		tx := Txn{Do: []Write{{Key: c.prefix + keyMembers + c.name, Value: data, Session: c.session}}}
+		made, err := c.tell(m, &tx)
+		if err != nil {
+			return err
+		}
+		_, err = c.backend.Apply(ctx, tx)
 		c.settle(err)
 		if err != nil {
 			return c.fail("write", keyMembers+c.name, err, "")
 		}
+		made()
 		c.stands(data)
 	}
 	if len(c.old) > 0 {
@@ -166,5 +175,5 @@ func (c *Client) PutMember(ctx context.Context, m MemberData) error {
 	if c.session == nil {
 		return c.fail("write", keyMembers+c.name, ErrSessionLost, "")
 	}
-	return c.putMember(ctx, data)
+	return c.putMember(ctx, m, data)
 }

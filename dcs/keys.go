@@ -14,6 +14,7 @@ const (
 	keyHistory      = "history"
 	keySync         = "sync"
 	keyFailsafe     = "failsafe"
+	keyNews         = "news"   // ours alone, see Client.attentive: the name of the member that last changed more than its position
 	keyTanist       = "tanist" // ours alone, see Reserved; Patroni passes over names that it does not know
 )
 

@@ -2,11 +2,14 @@ package dcs_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/memory"
@@ -190,12 +193,14 @@ func TestHints(t *testing.T) {
 			}
 		}
 		expect("") // the watch stands
+		expect("") // and so does that of the members
 		store.Put(folder+"leader", []byte("a"))
 		expect("leader")
 		store.Put(folder+"members/a", []byte("a"))
 		expect("members/a")
 		b.BreakWatches()
 		expect("") // made again
+		expect("")
 		for range 100 {
 			store.Put(folder+"status", []byte("1"))
 			synctest.Wait()
@@ -211,16 +216,97 @@ func TestHints(t *testing.T) {
 		tries.Store(0)
 		b.BreakWatches()
 		time.Sleep(time.Minute)
-		if n := tries.Load(); n < 115 || n > 125 { // one each 500 ms
+		if n := tries.Load(); n < 230 || n > 250 { // one each 500 ms, of each watch
 			t.Fatalf("%d tries in a minute", n)
 		}
 		refused.Store(false)
+		expect("")
 		expect("")
 		if err := c.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if c.Hints() != hints || len(hints) != 0 {
 			t.Fatal("another channel after Close")
+		}
+	})
+}
+
+// TestQuietHints: a standby of a settled leader is not told of each position, and of everything else; whoever leads hears all.
+func TestQuietHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.New(memory.Options{})
+		node := func(name string) (*dcs.Client, func() []string) {
+			c := dcs.NewClient(store.Backend(), dcs.Options{Scope: "batman", Name: name})
+			c.Hints()
+			return c, func() (keys []string) {
+				synctest.Wait()
+				for len(c.Hints()) > 0 {
+					keys = append(keys, (<-c.Hints()).Key)
+				}
+				slices.Sort(keys) // two watches, so there is no order
+				return slices.Compact(keys)
+			}
+		}
+		a, heardByA := node("a")
+		b, heardByB := node("b")
+		check := func(what string, got []string, want ...string) {
+			t.Helper()
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", what, diff)
+			}
+		}
+		check("what one hears first", heardByA(), "")
+		check("and the other", heardByB(), "")
+		member := dcs.MemberData{State: dcs.StateRunning, Role: dcs.RolePrimary, XLogLocation: 1}
+		keep := func(c *dcs.Client) {
+			t.Helper()
+			if _, err := c.KeepAlive(t.Context(), dcs.KeepAlive{TTL: 1000 * time.Hour, Member: member}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		keep(a)
+		if _, err := a.Acquire(t.Context(), dcs.Acquire{Member: member}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*dcs.Client{a, b} {
+			if _, err := c.Load(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check("what a new leader hears", heardByA(), "leader", "members/a", "news")
+		check("what its standby does", heardByB(), "leader", "members/a", "news")
+		if !a.Attentive() || b.Attentive() {
+			t.Errorf("attentive: the leader %t, its standby %t", a.Attentive(), b.Attentive())
+		}
+
+		member = dcs.MemberData{State: dcs.StateRunning, Role: dcs.RoleReplica, XLogLocation: 1}
+		keep(b)
+		check("a new member, at the leader", heardByA(), "members/b", "news")
+		check("at a standby", heardByB(), "news")
+		member.XLogLocation++
+		keep(b)
+		check("a position, at the leader", heardByA(), "members/b")
+		check("at a standby", heardByB())
+		member.Tags = map[string]any{"nofailover": true}
+		keep(b)
+		check("a tag, at a standby", heardByB(), "news")
+
+		// A watch that is lost in silence shows in the leader key, which is compared now and then while the store moves on.
+		store.Delete(folder + "leader")
+		check("the vacancy", heardByB(), "leader")
+		for range 6 {
+			store.Put("/elsewhere", nil)
+			keep(b)
+		}
+		check("the comparison", heardByB(), "")
+		if _, err := b.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check("the members are heard again", heardByB(), "")
+		for _, c := range []*dcs.Client{a, b} {
+			if err := c.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }

@@ -210,7 +210,7 @@ func foldBegun(now time.Time, v *View, e Begun) {
 func foldStoreBegun(now time.Time, v *View, action Action) {
 	switch a := action.(type) {
 	case LoadCluster:
-		v.Store.Stale, v.Store.Urgent, v.Store.Tried = false, false, now
+		v.Store.Stale, v.Store.Urgent, v.Store.Drifted, v.Store.Tried = false, false, false, now
 	case Publish:
 		v.Store.Member, v.Store.MemberAt = a.Member, now
 	case KeepSession:

@@ -11,25 +11,60 @@ import (
 func foldHint(now time.Time, v *View, e Hinted) {
 	v.Store.Seen = max(v.Store.Seen, e.Hint.Version)
 	key := e.Hint.Key
+	member, isMember := strings.CutPrefix(key, "members/")
 	switch {
-	case key == "members/"+v.Self.Name:
-		v.Store.Stale = true // written by us, most of the time
-	case strings.HasPrefix(key, "members/"), key == "status", key == "history", key == "failsafe", key == "optime/leader":
-		if key == "status" && v.Lease.State == LeaseHeld {
-			return // our own
-		}
+	case isMember:
+		foldMemberHint(v, member, e.Hint.Put)
+	case key == "status":
+		foldStatusHint(v, e.Hint)
+	case key == "history", key == "failsafe", key == "optime/leader", key == "news":
 		v.Store.Stale = true
-		member, isMember := strings.CutPrefix(key, "members/")
-		if isMember && findMember(&v.Store.Cluster, member) == nil {
-			v.Store.Urgent = true // a new member: it needs a slot
-		}
-		// While nobody leads, or somebody hands over, each word of a member counts; so does a new leader's, until it runs as primary.
-		l := v.Store.Cluster.Leader
-		v.Store.Urgent = v.Store.Urgent || l == nil || v.Store.Cluster.Failover != nil || (key == "members/"+l.Name && !v.leaderReady())
+		v.Store.Urgent = v.Store.Urgent || v.eachWordCounts()
 	default:
 		v.Store.Stale, v.Store.Urgent = true, true
 		if key == "leader" || key == "" {
 			v.Store.LeaderHint = now
+		}
+	}
+}
+
+// eachWordCounts says whether a member's word may decide something: while nobody leads, or somebody hands over.
+func (v *View) eachWordCounts() bool {
+	return v.Store.Cluster.Leader == nil || v.Store.Cluster.Failover != nil
+}
+
+// foldMemberHint: a member key was written, which put says for certain, or deleted.
+func foldMemberHint(v *View, member string, put bool) {
+	s := &v.Store
+	l := s.Cluster.Leader
+	switch {
+	case member == v.Self.Name:
+		s.Stale, s.Drifted = s.Stale || !put, true // written by us, most of the time
+		return
+	case findMember(&s.Cluster, member) == nil:
+		s.Stale, s.Urgent = true, true // a new member: it needs a slot
+	case put:
+		s.Drifted = true
+	default:
+		s.Stale = true
+	}
+	if v.eachWordCounts() || l.Name == member && !v.leaderReady() { // a new leader, until it runs as primary
+		s.Stale, s.Urgent = true, true
+	}
+}
+
+// foldStatusHint: the leader has written its status, once per loop while there is a writer. Where the hint brings it, nothing has to be read.
+func foldStatusHint(v *View, h dcs.Hint) {
+	s := &v.Store
+	switch {
+	case v.Lease.State == LeaseHeld: // our own
+	case v.eachWordCounts():
+		s.Stale, s.Urgent = true, true
+	case h.Value == nil:
+		s.Stale = true
+	case s.Known && h.Version > s.Cluster.Version:
+		if status, ok := dcs.DecodeStatus(h.Value); ok {
+			s.Cluster.Status = status
 		}
 	}
 }

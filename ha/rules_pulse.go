@@ -201,9 +201,12 @@ func (v *View) sessionRetry(now time.Time) time.Duration {
 	return 5 * retry
 }
 
-// calmLoops is how many loops a change may wait that nothing is decided by: a member's position, the leader's status. Who races reads
-// them anew in any case.
-const calmLoops = 3
+// calmLoops is how many loops a change may wait that nothing is decided by, and driftLoops how many one that is most likely a member's new
+// position: all of them read by all would cost the store the square of their number. Who races reads them anew in any case.
+const (
+	calmLoops  = 3
+	driftLoops = 30
+)
 
 // pulseLoad reads the store when something has changed: at once if anything is decided by it.
 func pulseLoad(now time.Time, v *View) Verdict {
@@ -211,12 +214,14 @@ func pulseLoad(now time.Time, v *View) Verdict {
 	switch {
 	case !v.free(LaneStore):
 		return pass("the store is being asked already")
-	case s.Known && !s.Stale:
+	case s.Known && !s.Stale && !s.Drifted:
 		return pass("nothing has changed")
 	case s.Problem != "" && now.Before(s.Tried.Add(v.sessionRetry(now))):
 		return pass("DCS is not accessible: " + s.Problem)
 	case s.Known && !s.Urgent && now.Before(s.Sent.Add(calmLoops*v.Settings.LoopWait)):
 		return pass("what has changed can wait")
+	case s.Known && !s.Stale && now.Before(s.Sent.Add(driftLoops*v.Settings.LoopWait)):
+		return pass("only members' positions have changed")
 	}
 	return act("the store has changed", LoadCluster{})
 }
@@ -349,6 +354,9 @@ func nextPulse(now time.Time, v *View) time.Time {
 	}
 	v.authorityPulse(now, soon)
 	v.nextFailsafe(now, soon)
+	if v.Store.Drifted {
+		soon(v.Store.Sent.Add(driftLoops * v.Settings.LoopWait))
+	}
 	if v.Store.Stale {
 		soon(v.Store.Sent.Add(calmLoops * v.Settings.LoopWait))
 		soon(v.Store.Tried.Add(v.sessionRetry(now)))

@@ -84,6 +84,7 @@ type StoreView struct {
 	Tried        time.Time      // last time a read began
 	Stale        bool           // something has changed since
 	Urgent       bool           // and it is of a kind that cannot wait for the next loop
+	Drifted      bool           // members have written their keys since, most likely their positions
 	Seen         dcs.Version    // newest version that hints or writes have shown
 	Answered     time.Time      // last answer of any kind
 	FailedAt     time.Time      // last request that failed for want of the store; zero after an answer

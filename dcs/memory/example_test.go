@@ -15,7 +15,7 @@ func Example() {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	store := memory.New(memory.Options{
 		Now:      func() time.Time { return now },
-		OnChange: func(key string, v dcs.Version) { fmt.Println(now.Format("15:04:05"), key, "changed at version", v) },
+		OnChange: func(h dcs.Hint) { fmt.Println(now.Format("15:04:05"), h.Key, "changed at version", h.Version) },
 	})
 	b := store.Backend()
 	session, _ := b.OpenSession(ctx, 30*time.Second)

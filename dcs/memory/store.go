@@ -16,9 +16,9 @@ type Options struct {
 	// finds them overdue. Nil: the clock of the process, and a timer that ends sessions on time.
 	Now func() time.Time
 	// OnChange is called after each change, once per key, in the order of versions, by the goroutine that caused it and
-	// without any lock: it may use the store. Key is "" when everything may have changed (Wipe). With several goroutines
+	// without any lock: it may use the store. The key is "" when everything may have changed (Wipe). With several goroutines
 	// the calls of two transactions may overlap.
-	OnChange func(key string, v dcs.Version)
+	OnChange func(h dcs.Hint)
 	// MinTTL is the shortest session that the store grants; shorter requests are raised to it, as real stores do. 0: any.
 	MinTTL time.Duration
 	// StoreID is the identity that Read reports. Default: "memory-1".
@@ -45,13 +45,7 @@ type Store struct {
 	due      time.Time // no session ends before; zero: no session
 	timer    *time.Timer
 	watches  map[*watch]struct{}
-	changes  []change // made under the lock, told after it
-}
-
-// change is one line of news for OnChange.
-type change struct {
-	key     string
-	version dcs.Version
+	changes  []dcs.Hint // made under the lock, told after it
 }
 
 // lease is the store's side of a session.
@@ -156,7 +150,7 @@ func (s *Store) Wipe() {
 	s.id = fmt.Sprintf("%s-wiped-%d", s.opts.StoreID, s.wipes)
 	s.entries, s.version, s.due = nil, 1, time.Time{}
 	clear(s.sessions)
-	s.changed("", s.version)
+	s.changed(dcs.Hint{Version: s.version})
 }
 
 // Copy is a backup of a Store.
@@ -196,7 +190,7 @@ func (s *Store) Restore(c Copy) {
 	}
 	s.due = s.earliest()
 	s.schedule()
-	s.changed("", s.version)
+	s.changed(dcs.Hint{Version: s.version})
 }
 
 // Sessions lists the ids of the sessions that live, oldest first.
@@ -252,19 +246,19 @@ func (s *Store) unlock() {
 	s.changes = nil
 	s.mu.Unlock()
 	for _, c := range news {
-		s.opts.OnChange(c.key, c.version)
+		s.opts.OnChange(c)
 	}
 }
 
 // changed notes a change of key for watches and OnChange. The lock is held.
-func (s *Store) changed(key string, v dcs.Version) {
+func (s *Store) changed(h dcs.Hint) {
 	for w := range s.watches {
-		if key == "" || strings.HasPrefix(key, w.prefix) {
-			w.send(dcs.Hint{Key: key, Version: v})
+		if h.Key == "" || strings.HasPrefix(h.Key, w.prefix) && !(h.Put && w.quiet != "" && strings.HasPrefix(h.Key, w.quiet)) {
+			w.send(h)
 		}
 	}
 	if s.opts.OnChange != nil {
-		s.changes = append(s.changes, change{key, v})
+		s.changes = append(s.changes, h)
 	}
 }
 
@@ -290,7 +284,7 @@ func (s *Store) put(w dcs.Write, l *lease) {
 	if l != nil {
 		l.keys = append(l.keys, w.Key)
 	}
-	s.changed(w.Key, s.version)
+	s.changed(dcs.Hint{Key: w.Key, Version: s.version, Put: true, Value: e.Value})
 }
 
 // remove deletes key, if it is there, at the present version.
@@ -301,7 +295,7 @@ func (s *Store) remove(key string) {
 	}
 	s.unbind(s.entries[i])
 	s.entries = slices.Delete(s.entries, i, i+1)
-	s.changed(key, s.version)
+	s.changed(dcs.Hint{Key: key, Version: s.version})
 }
 
 // unbind takes e out of the list of its session.

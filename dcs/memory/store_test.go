@@ -29,7 +29,7 @@ func TestExpiryIsOrdered(t *testing.T) {
 		var told []string
 		s := memory.New(memory.Options{
 			Now:      func() time.Time { return now },
-			OnChange: func(key string, v dcs.Version) { told = append(told, fmt.Sprint(key, v)) },
+			OnChange: func(h dcs.Hint) { told = append(told, fmt.Sprint(h.Key, h.Version)) },
 		})
 		b := s.Backend()
 		for i, ttl := range []time.Duration{5, 3, 4, 3} {
@@ -66,9 +66,9 @@ func TestExpiryOnAccess(t *testing.T) {
 func TestChangesMayUseTheStore(t *testing.T) {
 	var s *memory.Store
 	var seen []dcs.Version
-	s = memory.New(memory.Options{OnChange: func(key string, v dcs.Version) {
-		seen = append(seen, v)
-		if key == "first" {
+	s = memory.New(memory.Options{OnChange: func(h dcs.Hint) {
+		seen = append(seen, h.Version)
+		if h.Key == "first" {
 			s.Put("second", nil)
 		}
 	}})

@@ -13,13 +13,19 @@ const hintsKept = 64
 type watch struct {
 	backend *Backend
 	prefix  string
+	quiet   string // puts below it are not told; "": all are
 	ch      chan dcs.Hint
 	ended   bool
 }
 
 // Watch sends a hint for each change below prefix until ctx ends or the handle is closed. It starts no goroutine.
 func (b *Backend) Watch(ctx context.Context, prefix string) (<-chan dcs.Hint, error) {
-	w := &watch{backend: b, prefix: prefix, ch: make(chan dcs.Hint, hintsKept)}
+	return b.WatchQuietly(ctx, prefix, "")
+}
+
+// WatchQuietly implements dcs.QuietWatcher.
+func (b *Backend) WatchQuietly(ctx context.Context, prefix, quiet string) (<-chan dcs.Hint, error) {
+	w := &watch{backend: b, prefix: prefix, quiet: quiet, ch: make(chan dcs.Hint, hintsKept)}
 	err := b.request(ctx, Op{Kind: "watch", Key: prefix}, func(s *Store) error {
 		s.watches[w], b.watches[w] = struct{}{}, struct{}{}
 		return nil

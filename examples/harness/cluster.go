@@ -58,13 +58,14 @@ func (c *cluster) host(name string) *host {
 
 // tell passes a change of the store on to every node. The store calls it before the request that made the change is answered, so that a
 // hint is counted before its cause is over.
-func (c *cluster) tell(key string, v dcs.Version) {
+func (c *cluster) tell(hint dcs.Hint) {
+	hint.Key = strings.TrimPrefix(hint.Key, c.admin.Prefix())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, h := range c.hosts {
 		if h.alive {
 			h.hintsSent++
-			h.hints <- dcs.Hint{Key: strings.TrimPrefix(key, c.admin.Prefix()), Version: v}
+			h.hints <- hint
 		}
 	}
 }

@@ -112,11 +112,12 @@ func (w *World) logf(format string, args ...any) {
 }
 
 // changed tells every node that can hear it what has changed in the store.
-func (w *World) changed(key string, v dcs.Version) {
-	hint := dcs.Hint{Key: strings.TrimPrefix(key, w.admin.Prefix()), Version: v}
+func (w *World) changed(hint dcs.Hint) {
+	hint.Key = strings.TrimPrefix(hint.Key, w.admin.Prefix())
+	member := hint.Put && strings.HasPrefix(hint.Key, "members/")
 	for _, n := range w.nodes {
 		a := n.agent
-		if a == nil {
+		if a == nil || member && !a.client.Attentive() {
 			continue
 		}
 		w.eng.after(w.bounded(300*time.Microsecond, 8*time.Millisecond), func() { w.hint(a, hint) })
