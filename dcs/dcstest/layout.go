@@ -70,6 +70,9 @@ func Layout(t *testing.T, b dcs.Backend, name func(key string) string, inspect I
 		}
 	}
 	want := l.bootstrap()
+	if _, ok := b.(dcs.QuietWatcher); ok {
+		want["news"] = l.golden("tanist/news", nil)
+	}
 	compare(want)
 	l.lead(want)
 	compare(want)
