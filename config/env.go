@@ -63,7 +63,7 @@ func knownEnv() []envVar {
 		add(user+"_", []string{"postgresql", "authentication", strings.ToLower(user)}, asText, strings.ToUpper(strings.Join(credentialKeys, " ")))
 	}
 	embed := []string{"embedetcd"}
-	add("EMBEDETCD_", embed, asText, "NAME DATA_DIR CLIENT_LISTEN PEER_LISTEN CLIENT_ADVERTISE PEER_ADVERTISE INITIAL_CLUSTER_STATE INITIAL_CLUSTER_TOKEN")
+	add("EMBEDETCD_", embed, asText, "NAME DATA_DIR CLIENT_LISTEN PEER_LISTEN CLIENT_ADVERTISE PEER_ADVERTISE HOSTS INITIAL_CLUSTER_STATE INITIAL_CLUSTER_TOKEN")
 	add("EMBEDETCD_", embed, asMap, "INITIAL_CLUSTER")
 	for _, store := range []string{"ETCD", "ETCD3"} {
 		add(store+"_", []string{strings.ToLower(store)}, asText, "USERNAME PASSWORD")

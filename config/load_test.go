@@ -194,6 +194,8 @@ func TestBadInput(t *testing.T) {
 			`p.yml:9: bootstrap.dcs.ttl: must be a whole number of seconds, and is the text "often"; until it is corrected the settings in force stay`}},
 		{"half a login", "restapi: {authentication: {username: a}}\n", []string{
 			"p.yml:1: restapi.authentication: username and password belong together; set both, or neither"}},
+		{"elections of embedded etcd", "name: n1\nembedetcd: {data_dir: /e, peer_listen: 10.0.0.1, heartbeat_interval: 200}\n", []string{
+			"p.yml:2: embedetcd.election_timeout: 1000 ms is less than ten heartbeats of 200 ms; write 2000 or more"}},
 		{"embedded etcd", "name: n1\nembedetcd:\n  client_listen: 0.0.0.0:2379\n  peer_listen: nowhere:x\n  protocol: https\n  initial_cluster: [n2=10.0.0.2, n3]\n", []string{
 			"p.yml:2: embedetcd.client_advertise: is needed, as the listening address stands for all addresses; write the address that the other members connect to",
 			"p.yml:2: embedetcd.data_dir: is missing; name a folder for etcd's own files",

@@ -40,6 +40,30 @@ func (c *Config) Validate(checks Checks) ([]Warning, error) {
 	return inOrder(r.warnings, func(w Warning) Where { return w.Where }), joinProblems(r.problems)
 }
 
+// ValidateWitness says what a witness lacks: it runs a member of the store and no PostgreSQL, so it needs no more than scope and embedetcd.
+// Other sections are as welcome as useless: a file may be shared with the agents.
+func (c *Config) ValidateWitness(checks Checks) ([]Warning, error) {
+	of := &Config{Scope: c.Scope, Name: c.Name, EmbedEtcd: c.EmbedEtcd, PostgreSQL: PostgreSQL{DataDir: c.PostgreSQL.DataDir}, tree: c.tree}
+	r := &reader{tree: c.tree}
+	if c.Scope == "" {
+		r.fail(path("scope"), "is missing", "name the cluster, the same on all members")
+	}
+	if c.EmbedEtcd == nil && !c.written(path("embedetcd")) {
+		r.fail(nil, "embedetcd is missing: a witness is a member of an embedded etcd", "write the section as on the other machines")
+	}
+	if e := c.EmbedEtcd; e != nil && e.Name == "" {
+		r.fail(path("name"), "is missing", "name this member, different on each")
+	}
+	of.etcdApart(r)
+	if checks.Files {
+		of.checkFiles(r)
+	}
+	if checks.Ports {
+		of.checkPorts(r)
+	}
+	return inOrder(r.warnings, func(w Warning) Where { return w.Where }), joinProblems(r.problems)
+}
+
 func path(dotted string) []string { return strings.Split(dotted, ".") }
 
 // written says whether the sources have something at path, so that what Load has refused is not reported as missing,
@@ -141,12 +165,39 @@ func (c *Config) directories(r *reader) {
 	if pg.DataDir != "" && !filepath.IsAbs(pg.DataDir) {
 		r.fail(path("postgresql.data_dir"), fmt.Sprintf("%q is not absolute", pg.DataDir), "begin it with /")
 	}
-	if e := c.EmbedEtcd; e != nil && e.DataDir != "" && pg.DataDir != "" && inside(pg.DataDir, e.DataDir) {
-		r.fail(path("embedetcd.data_dir"), "lies in PostgreSQL's data directory", "a clone of PostgreSQL would delete it: choose a folder beside")
-	}
+	c.etcdApart(r)
 	if info, err := os.Stat(pg.PgPass); pg.PgPass != "" && err == nil && info.IsDir() {
 		r.fail(path("postgresql.pgpass"), pg.PgPass+" is a directory", "name a file")
 	}
+}
+
+// etcdApart refuses data directories of etcd and PostgreSQL in each other, by whatever path they are named.
+func (c *Config) etcdApart(r *reader) {
+	e, pg := c.EmbedEtcd, real(c.PostgreSQL.DataDir)
+	if e == nil || e.DataDir == "" {
+		return
+	}
+	if !filepath.IsAbs(e.DataDir) {
+		r.fail(path("embedetcd.data_dir"), fmt.Sprintf("%q is not absolute", e.DataDir), "begin it with /")
+	}
+	switch etcd := real(e.DataDir); {
+	case pg == "":
+	case inside(pg, etcd):
+		r.fail(path("embedetcd.data_dir"), "lies in PostgreSQL's data directory", "a clone of PostgreSQL would delete it: choose a folder beside")
+	case inside(etcd, pg):
+		r.fail(path("postgresql.data_dir"), "lies in etcd's data directory", "who empties that one to replace a member would delete the database: choose a folder beside")
+	}
+}
+
+// real is p without symbolic links, as far as it exists.
+func real(p string) string {
+	if p == "" || p == "/" || p == "." {
+		return p
+	}
+	if r, err := filepath.EvalSymlinks(p); err == nil {
+		return r
+	}
+	return filepath.Join(real(filepath.Dir(filepath.Clean(p))), filepath.Base(p))
 }
 
 func (c *Config) checkPrograms(r *reader) {
@@ -211,6 +262,15 @@ func (c *Config) checkPorts(r *reader) {
 			return
 		}
 		l.Close()
+	}
+	if e := c.EmbedEtcd; e != nil {
+		for key, urls := range map[string][]string{"embedetcd.client_listen": e.ClientListen, "embedetcd.peer_listen": e.PeerListen} {
+			for _, u := range urls {
+				if hp, err := ParseHostPort(u[strings.Index(u, "://")+3:], 0); err == nil {
+					check(key, hp.Host, hp.Port)
+				}
+			}
+		}
 	}
 	check("restapi.listen", c.RestAPI.Listen.Host, c.RestAPI.Listen.Port)
 	for _, h := range c.PostgreSQL.ListenHosts {

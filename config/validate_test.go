@@ -116,10 +116,57 @@ func TestHostPort(t *testing.T) {
 	}
 }
 
+// TestEmbeddedEtcdDefaults: clients are served where members are, so that the members can be each other's store.
+func TestEmbeddedEtcdDefaults(t *testing.T) {
+	c := mustLoad(t, "scope: s\nname: n1\nembedetcd:\n  data_dir: /e\n  peer_listen: 10.0.0.1:2390\n  hosts: 'db1:2379, db2:2399'\n"+
+		"  initial_cluster: {n1: 10.0.0.1:2390, n2: 10.0.0.2:2390, n3: 10.0.0.3:2390}\n  auto_compaction_mode: revision\n  auto_compaction_retention: 1000\n  quota_backend_bytes: 33554432\n")
+	e := c.EmbedEtcd
+	if d := cmp.Diff([]string{"http://10.0.0.1:2379"}, e.ClientListen); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"http://10.0.0.1:2379", "http://db1:2379", "http://db2:2399"}, e.Hosts); d != "" {
+		t.Error(d)
+	}
+	if !e.CompactByRevision || e.CompactKeep != 1000 || e.QuotaBytes != 32<<20 {
+		t.Errorf("got %+v", e)
+	}
+}
+
+// TestWitness: what a witness demands, and what it does not.
+func TestWitness(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(dir, dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"enough":     {"scope: s\nname: w\nembedetcd: {data_dir: /e, peer_listen: 10.0.0.1, initial_cluster: {w: 10.0.0.1, a: 10.0.0.2, b: 10.0.0.3}}\n", ""},
+		"own name":   {"scope: s\nembedetcd: {name: w, data_dir: /e, peer_listen: 10.0.0.1}\n", ""},
+		"no name":    {"scope: s\nembedetcd: {data_dir: /e, peer_listen: 10.0.0.1}\n", "p.yml: name: is missing; name this member, different on each"},
+		"nothing":    {"name: w\n", "p.yml: scope: is missing; name the cluster, the same on all members\np.yml: embedetcd is missing: a witness is a member of an embedded etcd; write the section as on the other machines"},
+		"in etcd":    {"scope: s\nname: w\npostgresql: {data_dir: " + dir + "/link/pg}\nembedetcd: {data_dir: " + dir + ", peer_listen: 10.0.0.1}\n", "p.yml:3: postgresql.data_dir: lies in etcd's data directory; who empties that one to replace a member would delete the database: choose a folder beside"},
+		"in pgdata":  {"scope: s\nname: w\npostgresql: {data_dir: " + dir + "}\nembedetcd: {data_dir: " + dir + "/link/e, peer_listen: 10.0.0.1}\n", "p.yml:4: embedetcd.data_dir: lies in PostgreSQL's data directory; a clone of PostgreSQL would delete it: choose a folder beside"},
+		"no path":    {"scope: s\nname: w\nembedetcd: {data_dir: e, peer_listen: 10.0.0.1}\n", `p.yml:3: embedetcd.data_dir: "e" is not absolute; begin it with /`},
+		"no such CA": {"scope: s\nname: w\nembedetcd: {data_dir: /e, peer_listen: 10.0.0.1, protocol: https, cert: " + dir + "/c, key: " + dir + "/c}\n", "p.yml:3: embedetcd.cert: " + dir + "/c cannot be read: no such file or directory; check the path and its owner\np.yml:3: embedetcd.key: " + dir + "/c cannot be read: no such file or directory; check the path and its owner"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := mustLoad(t, c.text)
+			_, err := cfg.ValidateWitness(Checks{Files: true})
+			got := ""
+			if err != nil {
+				got = strings.ReplaceAll(err.Error(), filepath.Dir(cfg.Path)+"/p.yml", "p.yml")
+			}
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
 func TestEmbeddedEtcd(t *testing.T) {
 	c := mustLoad(t, "scope: s\nname: n2\nembedetcd:\n  data_dir: /e\n  client_listen: [10.0.0.2:2379, 127.0.0.1:2379]\n  client_advertise: db2:2379\n  peer_listen: 10.0.0.2:2380\n  initial_cluster:\n    n3: 10.0.0.3\n    n1: http://10.0.0.1:2380\n    n2: 10.0.0.2:2380\n")
 	want := &EmbedEtcd{Name: "n2", DataDir: "/e", ClientListen: []string{"http://10.0.0.2:2379", "http://127.0.0.1:2379"}, PeerListen: []string{"http://10.0.0.2:2380"},
 		ClientAdvertise: []string{"http://db2:2379"}, PeerAdvertise: []string{"http://10.0.0.2:2380"}, InitialClusterState: "new", InitialClusterToken: "s", Protocol: "http",
+		Hosts:          []string{"http://db2:2379", "http://10.0.0.3:2379", "http://10.0.0.1:2379"},
 		InitialCluster: []EtcdMember{{"n3", "http://10.0.0.3:2380"}, {"n1", "http://10.0.0.1:2380"}, {"n2", "http://10.0.0.2:2380"}}}
 	if d := cmp.Diff(want, c.EmbedEtcd); d != "" {
 		t.Error(d)

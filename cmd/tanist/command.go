@@ -41,7 +41,7 @@ func rootCommand(out, errOut io.Writer, environ []string) *cobra.Command {
 	root.Flags().BoolVarP(&ignorePorts, "ignore-listen-port", "i", false, "with --validate-config: do not mind ports that are in use")
 	root.Flags().BoolVar(&how.unfenced, "unfenced", false, "run without the guard process: if the agent dies or hangs, its server stays writable")
 	root.Flags().StringVar(&how.record, "flight-record", "", "append what the agent is told and decides to this file, as JSON lines")
-	root.AddCommand(versionCommand(), demoCommand())
+	root.AddCommand(versionCommand(), demoCommand(), witnessCommand(environ))
 	return root
 }
 

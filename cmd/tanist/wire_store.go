@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/tanist-ha/tanist/config"
@@ -18,12 +21,17 @@ type storeParts struct {
 	client  *dcs.Client
 	member  *embedetcd.Config // nil: the store is elsewhere
 	log     *slog.Logger
+
+	mu      sync.Mutex
+	server  *embedetcd.Server // the member that runs, nil if none does
+	once    sync.Once
+	started chan struct{} // closed when the first one takes part
 }
 
 // newStore makes the client. It sends nothing yet: a store that cannot be reached is no reason not to start, and least of
 // all with a server that runs already.
 func newStore(cfg *config.Config, log *slog.Logger) (*storeParts, error) {
-	s := &storeParts{log: log}
+	s := &storeParts{log: log, started: make(chan struct{})}
 	if cfg.EmbedEtcd != nil {
 		member := memberConfig(cfg.EmbedEtcd, log)
 		if err := member.Validate(); err != nil {
@@ -45,9 +53,15 @@ func memberConfig(e *config.EmbedEtcd, log *slog.Logger) embedetcd.Config {
 		ClientURLs: e.ClientListen, PeerURLs: e.PeerListen,
 		AdvertiseClientURLs: e.ClientAdvertise, AdvertisePeerURLs: e.PeerAdvertise,
 		Token: e.InitialClusterToken, Existing: e.InitialClusterState == "existing",
-		Heartbeat: time.Duration(e.HeartbeatInterval) * time.Millisecond,
-		Election:  time.Duration(e.ElectionTime) * time.Millisecond,
-		Logger:    log,
+		Heartbeat:  time.Duration(e.HeartbeatInterval) * time.Millisecond,
+		Election:   time.Duration(e.ElectionTime) * time.Millisecond,
+		QuotaBytes: e.QuotaBytes,
+		Logger:     log,
+	}
+	if e.CompactByRevision {
+		c.CompactKeep = cmp.Or(e.CompactKeep, 1000)
+	} else {
+		c.CompactAfter = time.Duration(e.CompactKeep) * time.Minute
 	}
 	for _, m := range e.InitialCluster {
 		c.InitialCluster = append(c.InitialCluster, embedetcd.Peer{Name: m.Name, URL: m.URL})
@@ -95,14 +109,36 @@ func (s *storeParts) runMember(ctx context.Context) error {
 		return err
 	}
 	s.log.Info("the embedded etcd member takes part in its cluster", "endpoints", member.Endpoints())
+	s.set(member)
+	defer s.set(nil)
 	select {
 	case <-ctx.Done():
-		stopping, done := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
-		defer done()
-		return member.Stop(stopping)
+		err = nil
 	case <-member.Done():
-		return member.Err()
+		err = member.Err()
 	}
+	stopping, done := context.WithTimeout(context.WithoutCancel(ctx), memberStop)
+	defer done()
+	return errors.Join(err, member.Stop(stopping))
+}
+
+// memberStop bounds the end of a member: handing etcd's leadership over, and closing the database. A disk that hangs is not waited for.
+const memberStop = 5 * time.Second
+
+func (s *storeParts) set(member *embedetcd.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server = member
+	if member != nil {
+		s.once.Do(func() { close(s.started) })
+	}
+}
+
+// running is the member that runs, nil if none does.
+func (s *storeParts) running() *embedetcd.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.server
 }
 
 func (s *storeParts) close() {

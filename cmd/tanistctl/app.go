@@ -89,7 +89,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.dcsURL, "dcs", "", "the same as --dcs-url")
 	f.BoolVarP(&a.insecure, "insecure", "k", false, "do not verify the certificates of members")
 	_ = f.MarkHidden("dcs") // the flag exists
-	root.AddCommand(a.listCommand(), a.topologyCommand(), a.switchoverCommand(), a.failoverCommand(), a.explainCommand(), a.adoptCommand())
+	root.AddCommand(a.listCommand(), a.topologyCommand(), a.switchoverCommand(), a.failoverCommand(), a.explainCommand(), a.adoptCommand(), a.etcdCommand())
 	return root
 }
 

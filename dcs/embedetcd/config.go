@@ -13,6 +13,8 @@ import (
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/tanist-ha/tanist/dcs/embedetcd/members"
 )
 
 // Config describes one member. Name, DataDir, ClientURLs and PeerURLs are required.
@@ -48,8 +50,9 @@ type Config struct {
 // Peer is a member as the others know it.
 type Peer struct{ Name, URL string }
 
-// TLS names PEM files, read at each handshake. With CAFile, whoever connects must show a certificate of that authority.
-type TLS struct{ CertFile, KeyFile, CAFile string }
+// TLS names PEM files. Certificate and key are read at each handshake; the authorities at the start. With CAFile, whoever connects must show a
+// certificate of that authority. One certificate serves both sides of a connection between members.
+type TLS = members.TLS
 
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
@@ -79,7 +82,7 @@ func (c Config) etcd() (*embed.Config, error) {
 	if len(c.AdvertisePeerURLs) > 0 {
 		e.AdvertisePeerUrls = parseURLs(c.AdvertisePeerURLs, "advertised peer address", c.PeerTLS, bad)
 	}
-	e.ClientTLSInfo, e.PeerTLSInfo = c.ClientTLS.info(), c.PeerTLS.info()
+	e.ClientTLSInfo, e.PeerTLSInfo = tlsInfo(c.ClientTLS), tlsInfo(c.PeerTLS)
 	e.InitialCluster = c.initialCluster(bad)
 	c.timing(e, bad)
 	c.sizes(e, bad)
@@ -196,7 +199,7 @@ func parseURLs(texts []string, what string, t *TLS, bad func(string, ...any)) []
 	return urls
 }
 
-func (t *TLS) info() transport.TLSInfo {
+func tlsInfo(t *TLS) transport.TLSInfo {
 	if t == nil {
 		return transport.TLSInfo{}
 	}

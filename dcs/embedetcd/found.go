@@ -55,7 +55,7 @@ type greeter struct {
 // clusterView is what a running member tells of its cluster.
 type clusterView struct {
 	id      string
-	members []membership.Member
+	members []membership.Member // as etcd writes them on the address for members
 }
 
 // newGreeter listens on the addresses of c, which must be those that etcd takes later.
@@ -73,8 +73,7 @@ func newGreeter(ctx context.Context, c Config, initial string, listen []url.URL)
 	if g.founded, err = foundedView(c.token(), initial); err != nil {
 		return nil, err
 	}
-	tlsInfo := c.PeerTLS.info()
-	ask, err := tlsInfo.ClientConfig()
+	ask, err := tlsInfo(c.PeerTLS).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read the certificates for members: %w", err)
 	}
@@ -94,7 +93,7 @@ func (g *greeter) listen(ctx context.Context, u url.URL, files *TLS) error {
 		return fmt.Errorf("listen for members: %w", err)
 	}
 	if u.Scheme == "https" {
-		cfg, err := files.info().ServerConfig()
+		cfg, err := tlsInfo(files).ServerConfig()
 		if err != nil {
 			l.Close()
 			return fmt.Errorf("read the certificates for members: %w", err)

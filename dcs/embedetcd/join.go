@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/tanist-ha/tanist/dcs/embedetcd/members"
 )
 
 // enter finds out what a member with an empty data directory is to do, does what must come first, and leaves in e what etcd needs
@@ -21,7 +22,7 @@ func (s *Server) enter(ctx context.Context, cfg Config, e *embed.Config) (uint64
 		return 0, err
 	}
 	defer g.close()
-	say := saying(cfg)
+	say := saying(cfg, "the embedded etcd member is waiting")
 	for {
 		view, err := g.decide(ctx, say)
 		if errors.Is(err, errFounded) {
@@ -55,12 +56,12 @@ func join(ctx context.Context, cfg Config, e *embed.Config, g *greeter, view clu
 	for _, m := range view.members {
 		endpoints = append(endpoints, m.ClientURLs...)
 	}
-	cluster, err := OpenCluster(endpoints, cfg.ClientTLS)
+	cluster, err := members.Open(endpoints, cfg.ClientTLS)
 	if err != nil {
 		return 0, err
 	}
 	defer cluster.Close()
-	list, err := cluster.list(ctx)
+	list, err := cluster.List(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -82,7 +83,7 @@ func join(ctx context.Context, cfg Config, e *embed.Config, g *greeter, view clu
 			return 0, err
 		}
 	}
-	id, all, err := cluster.addLearner(ctx, own)
+	id, all, err := cluster.AddLearner(ctx, own)
 	if err != nil {
 		return 0, err
 	}
@@ -106,7 +107,7 @@ func (g *greeter) isOwn(ctx context.Context, urls []string) error {
 }
 
 // joinCluster is what etcd wants to be told of all members: NAME=URL,... Members that have not run yet have no name, and any will do.
-func joinCluster(name string, id uint64, all []*pb.Member) string {
+func joinCluster(name string, id uint64, all []members.Member) string {
 	var parts []string
 	for _, m := range all {
 		n := m.Name
@@ -131,10 +132,10 @@ func (s *Server) vote(cfg Config) {
 	case <-s.done:
 		return
 	}
-	say := saying(cfg)
+	say := saying(cfg, "the embedded etcd member is waiting")
 	for s.etcd.Server.IsLearner() {
 		if err := s.askVote(cfg); err != nil {
-			say(fmt.Errorf("the etcd member has no vote yet: %w", err))
+			say(fmt.Errorf("it has no vote yet: %w", err))
 		}
 		select {
 		case <-s.done:
@@ -144,8 +145,11 @@ func (s *Server) vote(cfg Config) {
 	}
 }
 
+// askVoteTimeout bounds one round of asking the others for the vote.
+const askVoteTimeout = 10 * time.Second
+
 func (s *Server) askVote(cfg Config) error {
-	ctx, cancel := context.WithTimeout(s.streams, 2*requestTimeout)
+	ctx, cancel := context.WithTimeout(s.streams, askVoteTimeout)
 	defer cancel()
 	var endpoints []string
 	for _, m := range s.etcd.Server.Cluster().Members() {
@@ -153,21 +157,21 @@ func (s *Server) askVote(cfg Config) error {
 			endpoints = append(endpoints, m.ClientURLs...)
 		}
 	}
-	cluster, err := OpenCluster(endpoints, cfg.ClientTLS)
+	cluster, err := members.Open(endpoints, cfg.ClientTLS)
 	if err != nil {
 		return err
 	}
 	defer cluster.Close()
-	return cluster.promote(ctx, uint64(s.etcd.Server.MemberID()))
+	return cluster.Promote(ctx, uint64(s.etcd.Server.MemberID()))
 }
 
 // saying returns a function that logs an error when it differs from the last one.
-func saying(cfg Config) func(error) {
+func saying(cfg Config, message string) func(error) {
 	last := ""
 	return func(err error) {
 		if text := err.Error(); text != last {
 			last = text
-			cfg.logger().Warn("the embedded etcd member is waiting", "for", text)
+			cfg.logger().Warn(message, "reason", text)
 		}
 	}
 }

@@ -13,22 +13,23 @@ import (
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
+	"github.com/tanist-ha/tanist/dcs/embedetcd/members"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 )
 
-// members asks the cluster of s who belongs to it, until want holds.
-func members(t testing.TB, s *embedetcd.Server, want func([]embedetcd.Member) bool) []embedetcd.Member {
+// settled asks the cluster of s who belongs to it, until want holds.
+func settled(t testing.TB, s *embedetcd.Server, want func([]members.Member) bool) []members.Member {
 	t.Helper()
-	c, err := embedetcd.OpenCluster(s.Endpoints(), nil)
+	c, err := members.Open(s.Endpoints(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	ctx := within(t, limit)
-	var last []embedetcd.Member
+	var last []members.Member
 	for again := time.NewTicker(50 * time.Millisecond); ; {
-		if got, err := c.Members(ctx); err == nil {
-			embedetcd.Look(ctx, got, nil)
+		if got, err := c.List(ctx); err == nil {
+			members.Look(ctx, got, nil)
 			if last = got; want(got) {
 				again.Stop()
 				return got
@@ -42,8 +43,8 @@ func members(t testing.TB, s *embedetcd.Server, want func([]embedetcd.Member) bo
 	}
 }
 
-func healthy(n int) func([]embedetcd.Member) bool {
-	return func(ms []embedetcd.Member) bool {
+func healthy(n int) func([]members.Member) bool {
+	return func(ms []members.Member) bool {
 		for _, m := range ms {
 			if m.Learner || !m.Healthy {
 				return false
@@ -101,7 +102,7 @@ func TestFoundingWaitsForAll(t *testing.T) {
 			t.Fatalf("two of three have begun: %v, %v", wal, err)
 		}
 	}
-	members(t, startAll(t, configs)[0], healthy(3))
+	settled(t, startAll(t, configs)[0], healthy(3))
 }
 
 // TestDisagreement: members that were told different things found nothing and say what differs.
@@ -148,7 +149,7 @@ func TestLostDisk(t *testing.T) {
 	configs, servers := found(t, 3)
 	b := open(t, etcd3.Config{Endpoints: append(servers[0].Endpoints(), servers[1].Endpoints()...)})
 	put(t, b, "/k", "v")
-	before := members(t, servers[0], healthy(3))
+	before := settled(t, servers[0], healthy(3))
 	stop(t, servers[2])
 	if err := os.RemoveAll(configs[2].DataDir); err != nil {
 		t.Fatal(err)
@@ -172,7 +173,7 @@ func TestLostDisk(t *testing.T) {
 
 	startAll(t, configs[1:2])
 	third := startAll(t, configs[2:])
-	after := members(t, third[0], healthy(3))
+	after := settled(t, third[0], healthy(3))
 	if before[2].ID == after[2].ID || before[0].ID != after[0].ID || before[1].ID != after[1].ID {
 		t.Fatalf("identities before %+v, after %+v", before, after)
 	}
@@ -199,7 +200,7 @@ func TestGrow(t *testing.T) {
 			joining = append(joining, cfg)
 		}
 		running = append(running, startAll(t, joining)...) // etcd takes one learner at a time: they take turns
-		members(t, running[0], healthy(n))
+		settled(t, running[0], healthy(n))
 	}
 	stop(t, running[0])
 	stop(t, running[1])
@@ -212,13 +213,13 @@ func TestGrow(t *testing.T) {
 func TestRemoved(t *testing.T) {
 	configs, servers := found(t, 3)
 	stop(t, servers[2])
-	c, err := embedetcd.OpenCluster(servers[0].Endpoints(), nil)
+	c, err := members.Open(servers[0].Endpoints(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	ctx := within(t, limit)
-	list, err := c.Members(ctx)
+	list, err := c.List(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +244,7 @@ func TestRemoved(t *testing.T) {
 	if err := os.RemoveAll(configs[2].DataDir); err != nil {
 		t.Fatal(err)
 	}
-	members(t, startAll(t, configs[2:])[0], healthy(3))
+	settled(t, startAll(t, configs[2:])[0], healthy(3))
 }
 
 // TestOtherAddress: a name that the cluster has elsewhere is not taken over, and an address that leads elsewhere is noticed.
@@ -277,7 +278,7 @@ func TestOtherAddress(t *testing.T) {
 	address.Name, address.AdvertisePeerURLs = "new", configs[2].PeerURLs
 	address.InitialCluster = append([]embedetcd.Peer{{Name: "new", URL: configs[2].PeerURLs[0]}}, configs[0].InitialCluster[:2]...)
 	refused(address, "another process answers")
-	members(t, servers[0], healthy(3))
+	settled(t, servers[0], healthy(3))
 }
 
 // TestDataDirectory: one process at a time, and nobody else's.

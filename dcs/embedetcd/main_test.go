@@ -2,12 +2,14 @@ package embedetcd_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
+	"github.com/tanist-ha/tanist/internal/faultproxy"
 )
 
 // TestMain looks for forgotten goroutines. Two kinds are etcd's own: those that a breakdown at the start leaves (TestDamagedData), and
@@ -72,4 +74,30 @@ func stopAfter(t testing.TB, s *embedetcd.Server) {
 			t.Error(err)
 		}
 	})
+}
+
+// distant describes n members whose connections among each other are slow by delay in each direction, with the settings that doc.go
+// recommends for that.
+func distant(t testing.TB, n int, delay time.Duration) []embedetcd.Config {
+	t.Helper()
+	configs, err := embedetcd.Local(n, t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []embedetcd.Peer
+	for i := range configs {
+		proxy, err := faultproxy.Listen(strings.TrimPrefix(configs[i].PeerURLs[0], "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = proxy.Close() })
+		proxy.SetDelay(delay)
+		configs[i].AdvertisePeerURLs = []string{"http://" + proxy.Addr()}
+		all = append(all, embedetcd.Peer{Name: configs[i].Name, URL: "http://" + proxy.Addr()})
+	}
+	for i := range configs {
+		configs[i].InitialCluster = all
+		configs[i].Heartbeat, configs[i].Election = 200*time.Millisecond, 2*time.Second
+	}
+	return configs
 }

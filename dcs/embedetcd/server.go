@@ -25,6 +25,9 @@ type Server struct {
 	dir   *dataDir
 	voter chan struct{} // closed when the member has a vote, or has ended
 
+	tidying sync.Mutex
+	missed  map[uint64]bool // members that did not answer at the last look; with tidying held
+
 	stopOnce sync.Once
 	stopped  chan struct{} // etcd's goroutines have ended
 }
@@ -45,7 +48,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("embedded etcd: start: %w", context.Cause(ctx))
 	}
-	s := &Server{done: make(chan struct{}), stopped: make(chan struct{}), voter: make(chan struct{}), cfg: cfg}
+	s := &Server{done: make(chan struct{}), stopped: make(chan struct{}), voter: make(chan struct{}), missed: map[uint64]bool{}, cfg: cfg}
 	s.streams, s.end = context.WithCancel(context.Background())
 	for _, u := range e.AdvertiseClientUrls {
 		s.endpoints = append(s.endpoints, u.String())
@@ -80,6 +83,7 @@ func (s *Server) start(ctx context.Context, cfg Config, e *embed.Config) error {
 	}
 	go s.watch()
 	go s.vote(cfg)
+	go s.upkeep()
 	return nil
 }
 

@@ -52,7 +52,7 @@ func (e *EmbedEtcd) Section(n *Node, _ []string) (string, map[string]any) {
 	for at, peer := range e.peers {
 		members[fmt.Sprintf("n%d", at+1)] = peer
 	}
-	return "embedetcd", map[string]any{"name": fmt.Sprintf("n%d", i+1), "data_dir": e.dataDir(n), "client_listen": e.addresses[i],
+	return "embedetcd", map[string]any{"name": fmt.Sprintf("n%d", i+1), "data_dir": e.dataDir(n), "client_listen": e.addresses[i], "hosts": e.addresses,
 		"peer_listen": e.peers[i], "initial_cluster": members}
 }
 

@@ -23,7 +23,7 @@ func Etcd3(cfg *config.Config, logger *slog.Logger) (etcd3.Config, error) {
 		return out, nil
 	case cfg.EmbedEtcd != nil:
 		e := cfg.EmbedEtcd
-		out := etcd3.Config{Endpoints: e.ClientAdvertise, Logger: logger}
+		out := etcd3.Config{Endpoints: e.Hosts, InOrder: true, FollowMembers: true, Logger: logger} // our own member first, and the others if it fails
 		if e.Protocol == "https" {
 			out.TLS = &etcd3.TLS{CAFile: e.CACert, CertFile: e.Cert, KeyFile: e.Key}
 		}

@@ -86,8 +86,8 @@ func TestEtcd3(t *testing.T) {
 			etcd3.Config{Endpoints: []string{"http://a:1"}}, nil},
 		"by DNS, with certificates": {config.Config{Etcd3: &config.Etcd3{SRV: "x.org", SRVSuffix: "s", Protocol: "http", CACert: "ca", Cert: "cert", Key: "key"}},
 			etcd3.Config{Endpoints: []string{}, SRV: "x.org", SRVSuffix: "s", FollowMembers: true, TLS: tls}, nil},
-		"embedded": {config.Config{EmbedEtcd: &config.EmbedEtcd{ClientAdvertise: []string{"http://127.0.0.1:2379"}}},
-			etcd3.Config{Endpoints: []string{"http://127.0.0.1:2379"}}, nil},
+		"embedded": {config.Config{EmbedEtcd: &config.EmbedEtcd{Hosts: []string{"http://127.0.0.1:2379", "http://10.0.0.2:2379"}}},
+			etcd3.Config{Endpoints: []string{"http://127.0.0.1:2379", "http://10.0.0.2:2379"}, InOrder: true, FollowMembers: true}, nil},
 		"none": {config.Config{}, etcd3.Config{}, ErrNoStore},
 	} {
 		t.Run(name, func(t *testing.T) {

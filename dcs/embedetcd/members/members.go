@@ -1,7 +1,16 @@
-package embedetcd
+// Package members tells who belongs to a cluster of embedded etcd members, and changes it. It is apart from embedetcd so that a tool that asks
+// does not link a server.
+//
+//	c, err := members.Open([]string{"http://10.0.0.1:2379", "http://10.0.0.2:2379"}, nil)
+//	defer c.Close()
+//	list, err := c.List(ctx)
+//
+// Everything here is linearizable and so needs a majority of the members.
+package members
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,9 +23,38 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
-// Cluster asks the members of an etcd cluster about the cluster itself, and changes who belongs to it. Make it with OpenCluster and close it.
+// TLS names PEM files. As a member's own they are read at each handshake, and with CAFile whoever connects must show a certificate of that authority.
+// As a client's they are read when a connection is opened, and the server must show one of it.
+type TLS struct{ CertFile, KeyFile, CAFile string }
+
+// client is how a client with these files speaks TLS.
+func (t *TLS) client() (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t == nil {
+		return cfg, nil
+	}
+	if t.CAFile != "" {
+		pool, err := tlsfile.Pool(t.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		cfg.RootCAs = pool
+	}
+	if t.CertFile != "" {
+		cert, err := tlsfile.Pair{CertFile: t.CertFile, KeyFile: t.KeyFile}.Load()
+		if err != nil {
+			return nil, err
+		}
+		cfg.Certificates = []tls.Certificate{cert}
+	}
+	return cfg, nil
+}
+
+// Cluster asks the members of an etcd cluster about the cluster itself, and changes who belongs to it. Make it with Open and close it.
 type Cluster struct {
 	endpoints []string
 	conns     []*grpc.ClientConn
@@ -37,33 +75,33 @@ type Member struct {
 	Version    string // of its etcd
 }
 
-// OpenCluster prepares connections to the client addresses endpoints. Nothing is sent yet.
-func OpenCluster(endpoints []string, files *TLS) (*Cluster, error) {
+// Open prepares connections to the client addresses endpoints. Nothing is sent yet.
+func Open(endpoints []string, files *TLS) (*Cluster, error) {
 	c := &Cluster{}
 	for _, e := range endpoints {
 		u, err := url.Parse(e)
 		if err != nil || u.Host == "" {
 			c.Close()
-			return nil, fmt.Errorf("embedded etcd: %q is not an address of etcd", e)
+			return nil, fmt.Errorf("etcd: %q is not an address of etcd", e)
 		}
 		creds := insecure.NewCredentials()
 		if u.Scheme == "https" {
-			cfg, err := files.info().ClientConfig()
+			cfg, err := files.client()
 			if err != nil {
 				c.Close()
-				return nil, fmt.Errorf("embedded etcd: read the certificates for clients: %w", err)
+				return nil, fmt.Errorf("etcd: %w", err)
 			}
 			creds = credentials.NewTLS(cfg)
 		}
 		conn, err := grpc.NewClient("passthrough:///"+u.Host, grpc.WithTransportCredentials(creds), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
 		if err != nil {
 			c.Close()
-			return nil, fmt.Errorf("embedded etcd: %w", err)
+			return nil, fmt.Errorf("etcd: %w", err)
 		}
 		c.endpoints, c.conns = append(c.endpoints, e), append(c.conns, conn)
 	}
 	if len(c.conns) == 0 {
-		return nil, errors.New("embedded etcd: no client address of a running member is known")
+		return nil, errors.New("etcd: no client address of a running member is known")
 	}
 	return c, nil
 }
@@ -94,34 +132,29 @@ func tryAll[T any](ctx context.Context, c *Cluster, f func(context.Context, *grp
 // requestTimeout bounds a request about the cluster: etcd itself answers within an election, and then some.
 const requestTimeout = 5 * time.Second
 
-// list asks who belongs to the cluster. The answer is linearizable: it needs a majority.
-func (c *Cluster) list(ctx context.Context) ([]*pb.Member, error) {
+// List tells who belongs to the cluster, in the order of names. It does not tell how they are: see Look.
+func (c *Cluster) List(ctx context.Context) ([]Member, error) {
 	r, err := tryAll(ctx, c, func(ctx context.Context, conn *grpc.ClientConn) (*pb.MemberListResponse, error) {
 		return pb.NewClusterClient(conn).MemberList(ctx, &pb.MemberListRequest{Linearizable: true})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ask who belongs to the etcd cluster (it takes a majority of its members): %w", err)
+		return nil, fmt.Errorf("etcd: ask who belongs to the cluster (it takes a majority of its members): %w", err)
 	}
-	return r.Members, nil
+	return known(r.Members), nil
 }
 
-// Members lists the members in the order of their names, each with how it is. It needs a majority.
-func (c *Cluster) Members(ctx context.Context) ([]Member, error) {
-	list, err := c.list(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("embedded etcd: %w", err)
-	}
+func known(list []*pb.Member) []Member {
 	out := make([]Member, 0, len(list))
 	for _, m := range list {
 		out = append(out, Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, Learner: m.IsLearner})
 	}
 	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
+	return out
 }
 
 // look fills in how a member is.
 func (m *Member) look(ctx context.Context, files *TLS) {
-	c, err := OpenCluster(m.ClientURLs, files)
+	c, err := Open(m.ClientURLs, files)
 	if err != nil {
 		m.Problem = "it has not run yet"
 		return
@@ -164,29 +197,29 @@ func (c *Cluster) Remove(ctx context.Context, id uint64) error {
 		return struct{}{}, err
 	})
 	if err != nil {
-		return fmt.Errorf("embedded etcd: remove member %x: %w", id, err)
+		return fmt.Errorf("etcd: remove member %x: %w", id, err)
 	}
 	return nil
 }
 
-// addLearner adds a member without a vote and returns its id and all members. Adding is not repeated within one call: what an unanswered one
-// has added, the next start finds and removes.
-func (c *Cluster) addLearner(ctx context.Context, peerURLs []string) (uint64, []*pb.Member, error) {
+// AddLearner adds a member without a vote and returns its id and all members. An unanswered request may have added one: then etcd refuses the
+// next, as the address is taken.
+func (c *Cluster) AddLearner(ctx context.Context, peerURLs []string) (uint64, []Member, error) {
 	var errs []error
 	for i, conn := range c.conns {
 		bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 		r, err := pb.NewClusterClient(conn).MemberAdd(bounded, &pb.MemberAddRequest{PeerURLs: peerURLs, IsLearner: true})
 		cancel()
 		if err == nil {
-			return r.Member.ID, r.Members, nil
+			return r.Member.ID, known(r.Members), nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %s", c.endpoints[i], status.Convert(err).Message()))
 	}
-	return 0, nil, fmt.Errorf("add this member to the etcd cluster: %w", errors.Join(errs...))
+	return 0, nil, fmt.Errorf("etcd: add a member: %w", errors.Join(errs...))
 }
 
-// promote gives a learner its vote. etcd refuses as long as it has not caught up.
-func (c *Cluster) promote(ctx context.Context, id uint64) error {
+// Promote gives a learner its vote. etcd refuses as long as it has not caught up.
+func (c *Cluster) Promote(ctx context.Context, id uint64) error {
 	_, err := tryAll(ctx, c, func(ctx context.Context, conn *grpc.ClientConn) (struct{}, error) {
 		_, err := pb.NewClusterClient(conn).MemberPromote(ctx, &pb.MemberPromoteRequest{ID: id})
 		return struct{}{}, err
