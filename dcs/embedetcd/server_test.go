@@ -15,7 +15,6 @@ import (
 	"github.com/tanist-ha/tanist/dcs/dcstest"
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
-	"github.com/tanist-ha/tanist/internal/testcert"
 )
 
 // TestConformance holds dcs/etcd3 to the contract on embedded members.
@@ -25,31 +24,18 @@ func TestConformance(t *testing.T) {
 	}
 	for name, n := range map[string]int{"one": 1, "three": 3} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var endpoints, hosts []string
+			var endpoints []string
 			for _, s := range start(t, n) {
 				endpoints = append(endpoints, s.Endpoints()...)
 			}
-			for _, e := range endpoints {
-				hosts = append(hosts, strings.TrimPrefix(e, "http://"))
-			}
-			handle := func(t testing.TB, endpoints []string) dcs.Backend {
-				b, err := etcd3.New(etcd3.Config{Endpoints: endpoints})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return b
-			}
 			dcstest.Run(t, dcstest.Harness{
-				New: func(t testing.TB) dcs.Backend { return handle(t, endpoints) },
-				Linked: func(t testing.TB) (dcs.Backend, dcstest.Link) {
-					addrs, link := dcstest.Proxy(t, hosts...)
-					for i := range addrs {
-						addrs[i] = "http://" + addrs[i]
+				New: func(t testing.TB) dcs.Backend {
+					b, err := etcd3.New(etcd3.Config{Endpoints: endpoints})
+					if err != nil {
+						t.Fatal(err)
 					}
-					return handle(t, addrs), link
+					return b
 				},
-				Complete:    true,
 				MinTTL:      2 * time.Second,
 				NoLeakCheck: true, // the members are in this process, too
 			})
@@ -140,38 +126,6 @@ func TestMajority(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, open(t, etcd3.Config{Endpoints: alone.Endpoints()}), "/k", "v")
-}
-
-// TestTLS: clients and members show certificates.
-func TestTLS(t *testing.T) {
-	dir := t.TempDir()
-	ca, err := testcert.New(dir, "ca")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := ca.Issue("member", "127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	configs, err := embedetcd.Local(1, dir, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := configs[0]
-	secure := func(urls []string) []string { return []string{strings.Replace(urls[0], "http:", "https:", 1)} }
-	cfg.ClientURLs, cfg.PeerURLs, cfg.InitialCluster = secure(cfg.ClientURLs), secure(cfg.PeerURLs), nil
-	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "https needs certificate and key") {
-		t.Fatalf("https without certificates: %v", err)
-	}
-	cfg.ClientTLS = &embedetcd.TLS{CertFile: files.Cert, KeyFile: files.Key, CAFile: ca.File}
-	cfg.PeerTLS = cfg.ClientTLS
-	servers, err := embedetcd.StartAll(within(t, limit), []embedetcd.Config{cfg})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stopAfter(t, servers[0])
-	put(t, open(t, etcd3.Config{Endpoints: servers[0].Endpoints(),
-		TLS: &etcd3.TLS{CAFile: ca.File, CertFile: files.Cert, KeyFile: files.Key}}), "/k", "v")
 }
 
 func TestRefusedConfigurations(t *testing.T) {
