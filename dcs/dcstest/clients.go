@@ -29,6 +29,9 @@ func (s *suite) client(t testing.TB, name string) *dcs.Client {
 	return c
 }
 
+// clientTTL is of the sessions of clients, which are to live for as long as a test.
+func (s *suite) clientTTL() time.Duration { return max(10*s.MinTTL, 10*time.Second) }
+
 func data(role dcs.Role) dcs.MemberData {
 	return dcs.MemberData{ConnURL: "postgres://h:5432/postgres", APIURL: "http://h:8008/patroni", State: dcs.StateRunning, Role: role, Version: "4.1.4"}
 }
@@ -36,7 +39,7 @@ func data(role dcs.Role) dcs.MemberData {
 // keepAliveAs keeps c's session, at n times the smallest TTL.
 func (s *suite) keepAliveAs(t testing.TB, c *dcs.Client, n int) dcs.Alive {
 	t.Helper()
-	a, err := c.KeepAlive(s.ctx, dcs.KeepAlive{TTL: 10 * s.MinTTL * time.Duration(n), Member: data(dcs.RoleReplica)})
+	a, err := c.KeepAlive(s.ctx, dcs.KeepAlive{TTL: s.clientTTL() * time.Duration(n), Member: data(dcs.RoleReplica)})
 	if err != nil {
 		t.Fatalf("keepalive: %v", err)
 	}
@@ -57,7 +60,7 @@ func (s *suite) acquireBy(t testing.TB, c *dcs.Client, a dcs.Acquire) dcs.Held {
 func (s *suite) renewBy(t testing.TB, c *dcs.Client, h dcs.Held, n int, optime uint64) dcs.Held {
 	t.Helper()
 	h, err := c.Renew(s.ctx, dcs.Renew{
-		Leader: h.Leader, TTL: 10 * s.MinTTL * time.Duration(n), Member: data(dcs.RolePrimary), Status: &dcs.Status{Optime: optime},
+		Leader: h.Leader, TTL: s.clientTTL() * time.Duration(n), Member: data(dcs.RolePrimary), Status: &dcs.Status{Optime: optime},
 	})
 	if err != nil {
 		t.Fatalf("renew: %v", err)
@@ -100,7 +103,7 @@ func testTerm(t *testing.T, s *suite) {
 		t.Fatalf("after the release: %+v", c)
 	}
 	hb := s.acquireBy(t, b, dcs.Acquire{})
-	if _, err := a.Renew(s.ctx, dcs.Renew{Leader: h.Leader, TTL: 10 * s.MinTTL}); !errors.Is(err, dcs.ErrConflict) {
+	if _, err := a.Renew(s.ctx, dcs.Renew{Leader: h.Leader, TTL: s.clientTTL()}); !errors.Is(err, dcs.ErrConflict) {
 		t.Fatalf("the former leader renews: %v", err)
 	}
 	if err := b.Release(s.ctx, dcs.Release{Leader: hb.Leader, Member: data(dcs.RoleDemoted)}); err != nil {
@@ -144,7 +147,7 @@ func testTakeover(t *testing.T, s *suite) {
 		t.Fatalf("taken over as %+v, want session %s", h.Leader, alive.Session)
 	}
 	h = s.renewBy(t, again, h, 1, 1)
-	if _, err := killed.Renew(s.ctx, dcs.Renew{Leader: old.Meta, TTL: 10 * s.MinTTL}); !errors.Is(err, dcs.ErrConflict) {
+	if _, err := killed.Renew(s.ctx, dcs.Renew{Leader: old.Meta, TTL: s.clientTTL()}); !errors.Is(err, dcs.ErrConflict) {
 		t.Fatalf("the earlier run renews: %v", err)
 	}
 	if err := again.Release(s.ctx, dcs.Release{Leader: h.Leader, Member: data(dcs.RoleDemoted)}); err != nil {

@@ -131,8 +131,6 @@ func (s *suite) recovers(t *testing.T, what string, do func(context.Context) err
 func testSlow(t *testing.T, s *suite) {
 	b, link := s.linked(t)
 	observer := s.open(t)
-	x := s.session(t, b)
-	s.put(t, b, "leader", "a", x)
 	link(Slow)
 	hints := s.watch(t, b)
 	s.put(t, b, "status", "1", nil)
@@ -141,20 +139,8 @@ func testSlow(t *testing.T, s *suite) {
 	if !errors.Is(err, dcs.ErrConflict) {
 		t.Fatalf("got %v, want ErrConflict", err)
 	}
-	var sent time.Time
-	for range 2 { // it may have ended meanwhile, if the TTL is very short
-		sent = time.Now()
-		if _, err = x.KeepAlive(s.ctx); errors.Is(err, dcs.ErrSessionLost) {
-			x = s.session(t, b)
-			s.put(t, b, "leader", "a", x)
-			continue
-		}
-		break
-	}
-	if err != nil {
-		t.Fatalf("keepalive: %v", err)
-	}
-	s.endsAfter(t, observer, x, "leader", since(x, sent))
+	x, sent := s.alive(t, b, "leader")
+	s.endsAfter(t, observer, x, "leader", sent)
 }
 
 // testUnknown loses the answers to a write from some moment on: before it was sent, and then, on a slow way, after ever more of its round trips, as
@@ -289,13 +275,7 @@ func (s *suite) expectOrEnd(t testing.TB, hints <-chan dcs.Hint, name string) {
 func testExpiryCut(t *testing.T, s *suite) {
 	b, link := s.linked(t)
 	observer := s.open(t)
-	x := s.session(t, b)
-	s.put(t, b, "leader", "a", x)
-	sent := time.Now()
-	if _, err := x.KeepAlive(s.ctx); err != nil {
-		t.Fatal(err)
-	}
-	sent = since(x, sent)
+	x, sent := s.alive(t, b, "leader")
 	link(Cut)
 	s.endsAfter(t, observer, x, "leader", sent)
 	link(Healthy)

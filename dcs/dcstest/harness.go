@@ -203,6 +203,29 @@ func (s *suite) sessionOf(t testing.TB, b dcs.Backend, ttl time.Duration) dcs.Se
 	return x
 }
 
+// alive opens a short session, puts name under it, and keeps it alive once: since sent. On a machine that was too busy for that within the session's TTL
+// it begins anew.
+func (s *suite) alive(t testing.TB, b dcs.Backend, name string) (x dcs.Session, sent time.Time) {
+	t.Helper()
+	for range 10 {
+		opened := time.Now()
+		x = s.session(t, b)
+		_, err := b.Apply(s.ctx, dcs.Txn{Do: []dcs.Write{{Key: s.key(name), Value: []byte("a"), Session: x}}})
+		if err == nil {
+			sent = time.Now()
+			_, err = x.KeepAlive(s.ctx)
+		}
+		if err == nil {
+			return x, since(x, sent)
+		}
+		if !errors.Is(err, dcs.ErrSessionLost) || time.Since(opened) < x.TTL() {
+			t.Fatalf("%s after a session of %s was opened: %v", time.Since(opened), x.TTL(), err)
+		}
+	}
+	t.Fatal("the machine is too busy to keep a session alive")
+	return nil, sent
+}
+
 // refused expects err to be target, and the folder to be as before.
 func (s *suite) refused(t testing.TB, b dcs.Backend, before dcs.Snapshot, err, target error) {
 	t.Helper()

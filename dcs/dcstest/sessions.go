@@ -59,28 +59,27 @@ func testSessionClose(t *testing.T, s *suite) {
 func testExpiry(t *testing.T, s *suite) {
 	b := s.open(t)
 	x, sent := s.livesBy(t, b, func(x dcs.Session) error { _, err := x.KeepAlive(s.ctx); return err })
-	s.endsAfter(t, b, x, "leader", since(x, sent))
+	s.endsAfter(t, b, x, "leader", sent)
 	s.awaitGone(t, b, "members/a")
 	if _, err := x.KeepAlive(s.ctx); !errors.Is(err, dcs.ErrSessionLost) {
 		t.Fatalf("keepalive after expiry: %v", err)
 	}
 }
 
-// livesBy renews a session with two keys for longer than its TTL, and returns it with the moment before the last renewal was sent. On a machine that
+// livesBy renews a session with two keys for longer than its TTL, and returns it with the moment since when it promises to live for another one. On a machine that
 // was too busy to renew in time it begins anew.
 func (s *suite) livesBy(t *testing.T, b dcs.Backend, renew func(dcs.Session) error) (x dcs.Session, sent time.Time) {
 	t.Helper()
 	for range 5 {
-		sent = time.Now()
-		x = s.session(t, b)
-		s.put(t, b, "leader", "a", x)
-		s.put(t, b, "members/a", "{}", x)
-		var err error
+		x, sent = s.alive(t, b, "leader")
+		_, err := b.Apply(s.ctx, dcs.Txn{Do: []dcs.Write{{Key: s.key("members/a"), Value: []byte("{}"), Session: x}}})
 		for until, last := sent.Add(x.TTL()*5/4), false; err == nil && !last; {
 			last = time.Now().After(until)
 			before := sent
 			sent = time.Now()
-			if err = renew(x); err != nil && time.Since(before) < x.TTL() {
+			if err = renew(x); err == nil {
+				sent = since(x, sent)
+			} else if !errors.Is(err, dcs.ErrSessionLost) || time.Since(before) < x.TTL() {
 				t.Fatalf("renew a session that was renewed %s ago: %v", time.Since(before), err)
 			}
 			switch {
@@ -222,8 +221,7 @@ func testConfirmDeleted(t *testing.T, s *suite) {
 func testSessionOutlivesHandle(t *testing.T, s *suite) {
 	b := s.open(t)
 	a := s.New(t)
-	x := s.session(t, a)
-	s.put(t, a, "leader", "a", x)
+	x, _ := s.alive(t, a, "leader")
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}

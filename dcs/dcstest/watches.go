@@ -86,8 +86,7 @@ func testWatchChanges(t *testing.T, s *suite) {
 func testWatchExpiry(t *testing.T, s *suite) {
 	a, b := s.open(t), s.open(t)
 	hints := s.watch(t, b)
-	y := s.session(t, a)
-	s.put(t, a, "members/b", "{}", y)
+	y, _ := s.alive(t, a, "members/b")
 	s.expect(t, hints, "members/b")
 	if s.Advance != nil {
 		s.Advance(y.TTL())
