@@ -120,18 +120,30 @@ func (p *pool) ready(ctx context.Context, use func(*endpoint) bool) (*endpoint, 
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	if err := p.located(ctx); err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	candidates := slices.DeleteFunc(slices.Clone(p.order), func(ep *endpoint) bool { return !use(ep) })
-	p.mu.Unlock()
-	for _, ep := range candidates {
-		if ep.conn.GetState() == connectivity.Ready {
-			return ep, nil
+	for {
+		if err := p.located(ctx); err != nil {
+			return nil, err
 		}
+		p.mu.Lock()
+		candidates := slices.DeleteFunc(slices.Clone(p.order), func(ep *endpoint) bool { return !use(ep) })
+		p.mu.Unlock()
+		for _, ep := range candidates {
+			if ep.conn.GetState() == connectivity.Ready {
+				return ep, nil
+			}
+		}
+		if p.srv == nil {
+			return p.connect(ctx, candidates)
+		}
+		// Those that DNS named may all be gone, and others be named by now.
+		waiting, cancel := context.WithTimeout(ctx, srvPause)
+		ep, err := p.connect(waiting, candidates)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return ep, err
+		}
+		p.lookAgain(ctx)
 	}
-	return p.connect(ctx, candidates)
 }
 
 // headStart is what the first candidate has before the second, so that a healthy store gets one connection and not two.

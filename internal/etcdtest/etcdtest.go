@@ -4,6 +4,7 @@ package etcdtest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,6 +30,7 @@ type Options struct {
 	Members int      // 0 means 1
 	Args    []string // added to the command line, e.g. "--auth-token-ttl=1"
 	TLS     *TLS     // nil: plain HTTP for clients
+	Host    string   // where clients are served; "" means 127.0.0.1
 }
 
 // TLS makes the servers speak TLS to clients and demand client certificates.
@@ -107,7 +109,7 @@ func prepare(dir string, o Options) ([]*Server, error) {
 	var servers []*Server
 	for i := range n {
 		name := fmt.Sprintf("m%d", i)
-		s := &Server{Endpoint: fmt.Sprintf("%s://127.0.0.1:%d", scheme, ports[2*i]), http: client, logFile: filepath.Join(dir, name+".log"), dataDir: filepath.Join(dir, name)}
+		s := &Server{Endpoint: scheme + "://" + net.JoinHostPort(cmp.Or(o.Host, "127.0.0.1"), strconv.Itoa(ports[2*i])), http: client, logFile: filepath.Join(dir, name+".log"), dataDir: filepath.Join(dir, name)}
 		s.args = []string{"--name", name, "--data-dir", s.dataDir, "--logger", "zap", "--log-level", "warn",
 			"--listen-client-urls", s.Endpoint, "--advertise-client-urls", s.Endpoint,
 			"--listen-peer-urls", peer(i), "--initial-advertise-peer-urls", peer(i),

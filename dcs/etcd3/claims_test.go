@@ -1,0 +1,239 @@
+package etcd3_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/internal/etcdtest"
+)
+
+// TestWatchTellsRevocation: a session that an operator ends shows in the leader's watch at once, as the deletion of the key (safety 1.7).
+func TestWatchTellsRevocation(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	other := official(t, clientv3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	x := session(t, b, 1000*time.Second)
+	put(t, b, "/c/leader", "a", x)
+	lease := get(t, b, "/c/leader").Session
+	for name, watch := range map[string]func(context.Context) (<-chan dcs.Hint, error){
+		"all":   func(ctx context.Context) (<-chan dcs.Hint, error) { return b.Watch(ctx, "/c/") },
+		"quiet": func(ctx context.Context) (<-chan dcs.Hint, error) { return b.WatchQuietly(ctx, "/c/", "/c/members/") },
+	} {
+		hints, err := watch(within(t, limit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if h := <-hints; h.Key != "/c/leader" || h.Put {
+				t.Errorf("%s: hint %+v, want the deletion of the leader key", name, h)
+			}
+		}()
+	}
+	revoke(t, other, lease)
+}
+
+func revoke(t *testing.T, other *clientv3.Client, session string) {
+	t.Helper()
+	r, err := other.Leases(within(t, limit))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Leases) != 1 {
+		t.Fatalf("%d leases, looking for %s", len(r.Leases), session)
+	}
+	if _, err := other.Revoke(within(t, limit), r.Leases[0].ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestQuietWatch: writes below the quiet folder are not told, deletions there and everything beside it are, with their values.
+func TestQuietWatch(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	hints, err := b.WatchQuietly(within(t, limit), "/c/", "/c/members/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "/c/members/a", "1", nil)
+	put(t, b, "/c/leader", "a", nil)
+	put(t, b, "/c/members/a", "2", nil)
+	put(t, b, "/c/status", "s", nil)
+	put(t, b, "/d/leader", "a", nil)
+	if _, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: "/c/members/a", Delete: true}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		key, value string
+		put        bool
+	}{{"/c/leader", "a", true}, {"/c/status", "s", true}, {"/c/members/a", "", false}} {
+		if h := <-hints; h.Key != want.key || h.Put != want.put || string(h.Value) != want.value {
+			t.Errorf("hint %+v, want %+v", h, want)
+		}
+	}
+}
+
+// TestRebind moves two keys to another session in one transaction, and closes the old session without a loss (safety 1.3).
+func TestRebind(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	c := dcs.NewClient(b, dcs.Options{Scope: "c", Name: "a"})
+	ctx := within(t, limit)
+	member := dcs.MemberData{State: dcs.StateRunning, Role: dcs.RolePrimary}
+	if _, err := c.KeepAlive(ctx, dcs.KeepAlive{TTL: 30 * time.Second, Member: member}); err != nil {
+		t.Fatal(err)
+	}
+	held, err := c.Acquire(ctx, dcs.Acquire{Member: member})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hints, err := b.Watch(ctx, "/service/c/leader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved, err := c.Renew(ctx, dcs.Renew{Leader: held.Leader, TTL: 60 * time.Second, Member: member})
+	if err != nil || moved.TTL != 60*time.Second || moved.Leader.Session == held.Leader.Session || moved.Leader.Created != held.Leader.Created {
+		t.Fatalf("held %+v, then %+v, %v", held, moved, err)
+	}
+	if h := <-hints; !h.Put {
+		t.Errorf("the leader key was away: %+v", h)
+	}
+	cluster, err := c.Load(ctx)
+	if err != nil || cluster.Leader == nil || cluster.Leader.Meta.Session != moved.Leader.Session || cluster.Members[0].Meta.Session != moved.Leader.Session {
+		t.Errorf("the store has %+v, %+v, %v", cluster.Leader, cluster.Members, err)
+	}
+	leases, err := official(t, clientv3.Config{Endpoints: etcdtest.Endpoints(servers)}).Leases(ctx)
+	if err != nil || len(leases.Leases) != 1 {
+		t.Errorf("leases %+v, %v; want the new one alone", leases, err)
+	}
+}
+
+// TestDeposedLeader freezes etcd's leader, which comes back as one that was deposed: a session that is kept alive meanwhile is kept by the new
+// one, and a confirmation holds in the new term (safety 2.1).
+func TestDeposedLeader(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	x := session(t, b, 120*time.Second)
+	tx := dcs.Txn{If: []dcs.Cond{{Key: "/leader", Created: put(t, b, "/leader", "a", x), Session: x.ID()}}}
+	leader := leaderOf(t, servers)
+	if err := leader.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	resumed := false
+	defer func() {
+		if !resumed {
+			_ = leader.Resume()
+		}
+	}()
+	confirmed(t, x, tx)
+	if err := leader.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	resumed = true
+	// By the frozen member alone, first in its old term perhaps: what it answers is refused until it has learned of the new one.
+	old := open(t, etcd3.Config{Endpoints: []string{leader.Endpoint}})
+	if _, err := old.Apply(within(t, limit), tx); err != nil {
+		t.Errorf("by the deposed leader: %v", err)
+	}
+	confirmed(t, x, tx)
+}
+
+// confirmed confirms, again while the fate is unknown: never a no.
+func confirmed(t *testing.T, x dcs.Session, tx dcs.Txn) {
+	t.Helper()
+	ctx := within(t, 2*limit)
+	for {
+		_, err := x.Confirm(within(t, limit/3), tx)
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, dcs.ErrConflict), errors.Is(err, dcs.ErrSessionLost), ctx.Err() != nil:
+			t.Fatal(err)
+		}
+	}
+}
+
+func leaderOf(t *testing.T, servers []*etcdtest.Server) *etcdtest.Server {
+	t.Helper()
+	for _, s := range servers {
+		c := official(t, clientv3.Config{Endpoints: []string{s.Endpoint}})
+		r, err := c.Status(within(t, limit), s.Endpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Leader == r.Header.MemberId {
+			return s
+		}
+	}
+	t.Fatal("etcd has no leader")
+	return nil
+}
+
+// TestNoSpace: an etcd whose quota is used up takes no write, and says how to make room; a leader goes on proving that it leads.
+func TestNoSpace(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes", "65536"}})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	x := session(t, b, 60*time.Second)
+	put(t, b, "/leader", "a", x)
+	fill := dcs.Txn{Do: []dcs.Write{{Key: "/big", Value: make([]byte, 32<<10)}}}
+	var err error
+	for range 20 {
+		if _, err = b.Apply(within(t, limit), fill); err != nil {
+			break
+		}
+	}
+	const hint = "etcd's quota is used up: compact, defragment, then `etcdctl alarm disarm`"
+	wantError(t, err, dcs.ErrUnavailable, hint)
+	_, err = b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("v")}}})
+	wantError(t, err, dcs.ErrUnavailable, hint)
+	if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{{Key: "/leader", Session: x.ID()}}}); err != nil {
+		t.Errorf("the leader cannot prove that it leads: %v", err)
+	}
+	_, err = b.OpenSession(within(t, limit), 30*time.Second)
+	wantError(t, err, dcs.ErrUnavailable, hint)
+}
+
+// TestIPv6: an endpoint in brackets.
+func TestIPv6(t *testing.T) {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("no IPv6 here")
+	}
+	_ = l.Close()
+	server := etcdtest.Start(t, etcdtest.Options{Host: "::1"})[0]
+	put(t, open(t, etcd3.Config{Endpoints: []string{server.Endpoint}}), "/k", "v", nil)
+}
+
+// TestPasswordChanges: a password that was changed in etcd is refused until it is changed here, and then requests go on.
+func TestPasswordChanges(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{})
+	admin := official(t, clientv3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	enableAuth(t, admin, "tanist", "old", "/service/")
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers), Username: "tanist", Password: "old"})
+	x := session(t, b, 60*time.Second)
+	put(t, b, "/service/leader", "a", x)
+	root := official(t, clientv3.Config{Endpoints: etcdtest.Endpoints(servers), Username: "root", Password: "root"})
+	if _, err := root.UserChangePassword(within(t, limit), "tanist", "new"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Read(within(t, limit), "/service/")
+	wantError(t, err, dcs.ErrUnavailable, "check username and password of the etcd section")
+	if strings.Contains(err.Error(), "old") {
+		t.Errorf("the password is told: %v", err)
+	}
+	b.SetCredentials("tanist", "new")
+	if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{{Key: "/service/leader", Session: x.ID()}}}); err != nil {
+		t.Fatal(err)
+	}
+}
