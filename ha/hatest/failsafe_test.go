@@ -18,8 +18,8 @@ var failsafeMutants = []mutant{
 	{"failsafe promise not kept", func(t *testing.T) Options {
 		return Options{Profile: Failsafe, Rules: replaced(t, map[ha.RuleID]check{"vacant.promised": passing})}
 	}},
-	{"failsafe authority dated from the last reply", func(*testing.T) Options {
-		return Options{Profile: Failsafe, SlowAnswers: true, Mutant: Mutant{Event: failsafeFromReply}}
+	{"failsafe authority dated from the last reply", func(*testing.T) Options { // a ttl that leaves time for such answers
+		return Options{Profile: Failsafe, SlowAnswers: true, Config: failsafeConfig(0), Mutant: Mutant{Event: failsafeFromReply}}
 	}},
 	{"failsafe believed after a no", func(*testing.T) Options {
 		return Options{Profile: Failsafe, Mutant: Mutant{Believe: noIsUnknown}}

@@ -60,7 +60,7 @@ func TestMutants(t *testing.T) {
 				t.Fatalf("not caught within %d seeds", tried)
 			}
 			fmt.Printf("mutant %q: caught by seed %d: %.160s\n", m.name, caught, why)
-			sweep(1, caught, func(uint64) Options { return Options{Profile: o.Profile, SlowAnswers: o.SlowAnswers} }, func(seed uint64, r Result) bool {
+			sweep(1, caught, func(uint64) Options { return Options{Profile: o.Profile, SlowAnswers: o.SlowAnswers, Config: o.Config} }, func(seed uint64, r Result) bool {
 				if r.Violation != "" {
 					t.Errorf("the unchanged code does not pass seed %d: %s\n%s", seed, r.Violation, tail(r.Log))
 				}

@@ -323,6 +323,9 @@ func (s *server) clone(up *server) error {
 	if up.inRecovery {
 		up.restartpoint()
 	} else {
+		if up.end() != segment(up.end()) {
+			up.switchSegment() // a backup begins with a segment of its own
+		}
 		up.writeCheckpoint()
 	}
 	start := postgres.Position{Timeline: up.controlTL, LSN: up.checkpoint}

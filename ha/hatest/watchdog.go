@@ -38,6 +38,8 @@ func newWatchdog(n *node) *watchdog {
 	switch {
 	case o.Profile == scripted || o.NoFence:
 		return d
+	case o.SlowAnswers: // a device that counts half of the ttl leaves no time for answers that take two seconds
+		return d
 	case o.Profile == Elections: // it expects a leader at any moment: nobody may be kept from leading by his device, or be reset by one that cannot be stopped
 		return d
 	case o.Profile != Watched && o.Seed/4%3 != 1:
