@@ -78,6 +78,9 @@ func (v *View) leaderReady() bool {
 
 // answered notes that the store serves, or does not.
 func (v *View) answered(now time.Time, f *Fault) {
+	if a := v.Store.Answered; f == nil && !a.IsZero() && now.Sub(a) > 2*v.Settings.LoopWait {
+		v.Store.Away = now // this process stood still
+	}
 	if f == nil || f.Kind == FaultConflict || f.Kind == FaultSessionLost {
 		v.Store.Answered, v.Store.FailedAt, v.Store.Problem = now, time.Time{}, ""
 		return
@@ -85,7 +88,7 @@ func (v *View) answered(now time.Time, f *Fault) {
 	if v.Store.FailedAt.IsZero() {
 		v.Store.FailedAt = now
 	}
-	v.Store.Refused = now
+	v.Store.Refused, v.Store.Away = now, now
 	v.Store.Problem = f.Text
 	v.Store.Stale = true
 }

@@ -14,6 +14,7 @@ type StoreChange struct {
 	Why     string
 	Known   []dcs.Member // its members
 	Leaders []string     // who may have led there: the last one, and those of stores that came and went since
+	Blind   bool         // we had not heard of it for a while before: others may have led there whom we do not know
 	Founded bool         // it knew the cluster's system identifier
 	StoreID string
 	Version dcs.Version
@@ -62,7 +63,7 @@ func foldStoreChanged(now time.Time, v *View, is *dcs.Cluster) bool {
 	if was.Leader != nil {
 		c.led(was.Leader.Name)
 	}
-	c.Since, c.Why, c.Read = now, why, is.Version
+	c.Since, c.Why, c.Read, c.Blind = now, why, is.Version, c.Blind || v.Store.Away.After(v.Store.At)
 	if was.StoreID == is.StoreID && is.Version >= was.Version {
 		return true // keys were deleted by hand: sessions and versions are what they were
 	}

@@ -129,9 +129,12 @@ func vacantStoreChanged(now time.Time, v *View) Verdict {
 	return v.lastLeaders(now, end)
 }
 
-// lastLeaders waits until everybody whom the old store knew, or who has announced himself in this one, answers that he is not writable. The last
+// lastLeaders waits, if this node has followed what happened in the old store, until everybody whom the old store knew, or who has announced himself in this one, answers that he is not writable. The last
 // leader's word alone would do if it were known who that is: somebody who was away may not have heard of the last one.
 func (v *View) lastLeaders(now, end time.Time) Verdict {
+	if v.Changed.Blind {
+		return wait(end, "%s, and we had not heard of it for a while before: whoever led last may live", v.Changed.Why).until(end)
+	}
 	next, silent := end, ""
 	for _, name := range v.everybody() {
 		m, p := v.lastKnown(name), v.Peers[name]

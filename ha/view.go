@@ -87,6 +87,7 @@ type StoreView struct {
 	Drifted      bool           // members have written their keys since, most likely their positions
 	Seen         dcs.Version    // newest version that hints or writes have shown
 	Answered     time.Time      // last answer of any kind
+	Away         time.Time      // when we noticed last that we had not heard of the store: a request failed, or none was made for two loops
 	FailedAt     time.Time      // last request that failed for want of the store; zero after an answer
 	Refused      time.Time      // last such request
 	LeaderHint   time.Time      // last news of the leader key, or that news may have been missed

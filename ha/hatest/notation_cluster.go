@@ -87,13 +87,15 @@ func readVacant(s *situation, w *words) {
 	}
 }
 
-// readChanged: TIME [leader NAME]... [knew NAME]... [back]: when it was noticed that another store answers, and whom the old one knew.
+// readChanged: TIME [leader NAME]... [knew NAME]... [back] [blind]: when it was noticed that another store answers, and whom the old one knew.
 func readChanged(s *situation, w *words) {
 	c := &s.v.Changed
 	c.Since, c.Why, c.Founded, c.StoreID = w.time(), "the store was wiped", true, "old"
 	s.v.Store.Cluster.StoreID, s.v.Store.Cluster.Leader = "new", nil
 	for w.more() {
 		switch x := w.next(); x {
+		case "blind":
+			c.Blind = true
 		case "back":
 			s.v.Store.Cluster.StoreID = c.StoreID
 		case "leader":
