@@ -56,7 +56,7 @@ func greet(ctx context.Context, raw net.Conn, server string, known hello, auth [
 	if !stop() || err != nil {
 		_ = raw.Close()
 		if ctx.Err() != nil && !errors.Is(err, errExpired) {
-			err = errSilent
+			err = errMute
 		}
 		return nil, err
 	}

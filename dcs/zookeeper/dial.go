@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -230,6 +231,9 @@ func (p *pool) connect(ctx context.Context, server string) (net.Conn, error) {
 	secure := tls.Client(raw, cfg)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
+		if errors.Is(err, io.EOF) {
+			err = errNoTLS
+		}
 		return nil, err
 	}
 	return secure, nil

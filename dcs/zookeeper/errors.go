@@ -82,6 +82,8 @@ func (e *Error) Unwrap() []error {
 var (
 	errClosed     = errors.New("the backend is closed")
 	errSilent     = errors.New("the server does not answer")
+	errNoTLS      = errors.New("the server closed the connection during the TLS handshake")
+	errMute       = errors.New("the server accepts the connection and does not answer")
 	errGarbage    = errors.New("what answers there does not speak ZooKeeper's protocol")
 	errHungUp     = errors.New("the server closed the connection without an answer")
 	errExpired    = errors.New("the session has expired")
@@ -105,14 +107,16 @@ var hints = []struct{ text, hint string }{
 	{"tls: bad certificate", badClientCert},
 	{"tls: unknown certificate", badClientCert},
 	{"tls: handshake failure", badClientCert},
-	{"first record does not look like a TLS handshake", "the server does not speak TLS there: use its secureClientPort, or use_ssl: false"},
-	{errGarbage.Error(), "something else than ZooKeeper listens there, or it wants TLS: check hosts and use_ssl"},
+	{errNoTLS.Error(), "the server does not speak TLS there: use its secureClientPort, or use_ssl: false"},
+	{errGarbage.Error(), notZooKeeper},
+	{errMute.Error(), "the server hangs, or " + notZooKeeper},
 	{errHungUp.Error(), "no majority of the ensemble, too many connections (maxClientCnxns), or the port wants TLS (use_ssl)"},
 	{"connection refused", "nothing listens there: is ZooKeeper running?"},
 	{"no such host", "the name of the host is not known here"},
 }
 
 const (
+	notZooKeeper  = "something else than ZooKeeper listens there, or it wants TLS: check hosts and use_ssl"
 	badServerName = "the server's certificate does not name this host"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the zookeeper section"
 )

@@ -4,6 +4,9 @@ package zktest
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -47,13 +50,13 @@ type Server struct {
 }
 
 // startTimeout is generous: it only ends tests that would hang.
-const startTimeout = 60 * time.Second
+const startTimeout = 3 * time.Minute
 
 // defaultTick makes tests of expiry short.
 const defaultTick = 200 * time.Millisecond
 
 // jars are Debian's: ZooKeeper's own names all that it needs but a logger, and the codec that its TLS server needs.
-const jars = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar:/usr/share/java/netty-all.jar"
+const jars = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar:/usr/share/java/netty-codec.jar"
 
 // Start runs an ensemble for t and returns when it serves. Without ZooKeeper the test is skipped, or failed if CI is set.
 func Start(t testing.TB, o Options) []*Server {
@@ -129,11 +132,11 @@ func prepare(dir string, o Options) ([]*Server, error) {
 		lines := append([]string{"dataDir=" + s.dataDir, fmt.Sprintf("clientPort=%d", ports[4*i])}, common...)
 		if o.TLS != nil {
 			s.Secure = fmt.Sprintf("127.0.0.1:%d", ports[4*i+3])
-			tls, err := o.TLS.lines(dir, ports[4*i+3])
+			settings, err := o.TLS.lines(dir, ports[4*i+3])
 			if err != nil {
 				return nil, err
 			}
-			lines = append(lines, tls...)
+			lines = append(lines, settings...)
 		}
 		if err := os.WriteFile(s.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			return nil, err
@@ -152,10 +155,15 @@ func (t *TLS) lines(dir string, port int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := os.ReadFile(t.Server.Key)
+	pair, err := tls.LoadX509KeyPair(t.Server.Cert, t.Server.Key)
 	if err != nil {
 		return nil, err
 	}
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey) // Java reads no other form
+	if err != nil {
+		return nil, err
+	}
+	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	store := filepath.Join(dir, "server.pem")
 	if err := os.WriteFile(store, append(key, cert...), 0o600); err != nil {
 		return nil, err
