@@ -2,10 +2,13 @@ package etcd3_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -236,4 +239,71 @@ func TestPasswordChanges(t *testing.T) {
 	if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{{Key: "/service/leader", Session: x.ID()}}}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestExpiredCertificates: the client's, and the server's.
+func TestExpiredCertificates(t *testing.T) {
+	ca := authority(t, "ca")
+	client := issue(t, ca, "client")
+	old, err := ca.Expired("old", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := etcdtest.Start(t, etcdtest.Options{TLS: &etcdtest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})[0]
+	b := open(t, etcd3.Config{Endpoints: []string{good.Endpoint}, TLS: &etcd3.TLS{CAFile: ca.File, CertFile: old.Cert, KeyFile: old.Key}})
+	_, err = b.Read(within(t, short), "/")
+	wantError(t, err, dcs.ErrUnavailable, "the server did not accept the client certificate: check cert and key of the etcd section")
+
+	pair, err := tls.LoadX509KeyPair(old.Cert, old.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l, func(c net.Conn) { _ = c.(*tls.Conn).Handshake() }) // an etcd with such a certificate does not become ready
+	b = open(t, etcd3.Config{Endpoints: []string{"https://" + l.Addr().String()}, TLS: &etcd3.TLS{CAFile: ca.File}})
+	_, err = b.Read(within(t, short), "/")
+	wantError(t, err, dcs.ErrUnavailable, "renew the certificate, or set the clock right")
+}
+
+// TestOtherServers: what stands behind the port is no etcd.
+func TestOtherServers(t *testing.T) {
+	web := answering(t, 200, "welcome")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l, func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 1024))
+		_, _ = c.Write([]byte("-ERR unknown command\r\n"))
+		_, _ = io.Copy(io.Discard, c)
+	})
+	for name, endpoint := range map[string]string{"HTTP": web, "a store of another kind": "http://" + l.Addr().String()} {
+		t.Run(name, func(t *testing.T) {
+			b := open(t, etcd3.Config{Endpoints: []string{endpoint}})
+			_, err := b.Read(within(t, short), "/")
+			wantError(t, err, dcs.ErrUnavailable, "something else than etcd listens there")
+		})
+	}
+}
+
+// serve lets each connection be answered by f, and closed.
+func serve(t *testing.T, l net.Listener, f func(net.Conn)) {
+	t.Helper()
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer c.Close()
+				f(c)
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); all.Wait() })
 }

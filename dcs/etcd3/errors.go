@@ -97,13 +97,15 @@ var hints = []struct{ text, hint string }{
 	{"tls: bad certificate", badClientCert},
 	{"tls: unknown certificate", badClientCert}, // also "unknown certificate authority"
 	{"first record does not look like a TLS handshake", "the server does not speak TLS: use http in the address"},
-	{"error reading server preface: http2: frame too large", "something else than etcd listens there"},
+	{"error reading server preface: http2: frame too large", notEtcd},
+	{"frame header looked like an HTTP/1.1 header", notEtcd},
 	{"error reading server preface", maybeTLS},
 	{"connection refused", "nothing listens there: is etcd running?"},
 	{"no such host", "the name of the endpoint is not known here"},
 }
 
 const (
+	notEtcd       = "something else than etcd listens there"
 	maybeTLS      = "the server may speak TLS: use https in the address"
 	badServerName = "the server's certificate does not name this address"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the etcd section"
