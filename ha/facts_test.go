@@ -2,6 +2,7 @@ package ha
 
 import (
 	"testing"
+	"time"
 
 	"github.com/tanist-ha/tanist/postgres"
 )
@@ -25,6 +26,27 @@ func TestAcceptingDuringAStop(t *testing.T) {
 		v.Task = &TaskView{Task: tc.task, Phase: tc.phase}
 		if got := v.accepting(); got != tc.want {
 			t.Errorf("%s: accepting %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+// A renewal gets a third of what is left of the authority. Once that is over, it may take as long as a store needs by nature: on ZooKeeper more than
+// a tick. (A cluster there did not come back after its ensemble had been without a majority, because each renewal was given up after 0.2 s.)
+func TestRenewalAfterTheAuthority(t *testing.T) {
+	sent := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	v := &View{Settings: DefaultSettings(), Lease: Lease{State: LeaseHeld, Auth: Authority{Sent: sent, TTL: 30 * time.Second}}}
+	rule := v.budget().Rule
+	for _, tc := range []struct{ after, want time.Duration }{
+		{-12 * time.Second, 4 * time.Second},
+		{-3 * time.Second, time.Second},
+		{-300 * time.Millisecond, 200 * time.Millisecond},
+		{0, 200 * time.Millisecond},
+		{2500 * time.Millisecond, 2500 * time.Millisecond},
+		{time.Hour, 3 * time.Second},
+	} {
+		now := rule.Add(tc.after)
+		if got := v.deadline(now, RenewKey{}).Sub(now); got != tc.want {
+			t.Errorf("%v after the rules' time a renewal gets %v, want %v", tc.after, got, tc.want)
 		}
 	}
 }

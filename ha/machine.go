@@ -186,11 +186,13 @@ func (v *View) deadline(now time.Time, a Action) time.Time {
 	return time.Time{}
 }
 
-// storeTimeout bounds one request to the store.
+// storeTimeout bounds one request to the store. Once the authority is over, haste saves nothing, and a renewal may take long by nature (on
+// ZooKeeper a tick, two seconds by default): the longer it has been over, the longer one may take, up to 3 s.
 func (v *View) storeTimeout(now time.Time) time.Duration {
 	limit := min(v.Settings.RetryTimeout, 5*time.Second)
 	if v.leads() {
-		return min(limit, max(v.budget().Rule.Sub(now)/3, 2*retry))
+		left := v.budget().Rule.Sub(now)
+		return min(limit, max(left/3, min(-left, 3*time.Second), 2*retry))
 	}
 	return limit
 }
