@@ -23,7 +23,7 @@ const (
 )
 
 // Kinds lists those that agents can use.
-var Kinds = []Kind{EtcdStore, EmbedEtcdStore, ConsulStore}
+var Kinds = []Kind{EtcdStore, EmbedEtcdStore, ConsulStore, ZooKeeperStore}
 
 // Store is the store of a cluster, whatever its kind: real servers that can be killed, frozen, wiped and asked. Servers are
 // numbered from 0. Methods that take servers mean all of them where none is named.
