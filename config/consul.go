@@ -26,6 +26,16 @@ type Consul struct {
 // URL is where the agent's HTTP API is.
 func (c *Consul) URL() string { return c.Scheme + "://" + c.Host.String() }
 
+// place is c without what a running agent takes up.
+func (c *Consul) place() *Consul {
+	if c == nil {
+		return nil
+	}
+	p := *c
+	p.Token = ""
+	return &p
+}
+
 func readConsul(s *section) *Consul {
 	if !s.present() {
 		return nil

@@ -35,3 +35,14 @@ func TestConsulSection(t *testing.T) {
 		})
 	}
 }
+
+// TestConsulReload: a running agent takes up a new token, and nothing else.
+func TestConsulReload(t *testing.T) {
+	old := mustLoad(t, "consul: {host: a, token: t}\n")
+	if got := old.RestartNeeded(mustLoad(t, "consul: {host: a, token: u}\n")); got != nil {
+		t.Errorf("a new token: %v", got)
+	}
+	if diff := cmp.Diff([]string{"consul"}, old.RestartNeeded(mustLoad(t, "consul: {host: b, token: t}\n"))); diff != "" {
+		t.Errorf("another agent: want -, got +:\n%s", diff)
+	}
+}

@@ -14,7 +14,7 @@ func (c *Config) RestartNeeded(next *Config) []string {
 		{"scope", c.Scope, next.Scope},
 		{"namespace", c.Namespace, next.Namespace},
 		{"etcd3", c.Etcd3.place(), next.Etcd3.place()},
-		{"consul", c.Consul, next.Consul},
+		{"consul", c.Consul.place(), next.Consul.place()},
 		{"zookeeper", c.ZooKeeper, next.ZooKeeper},
 		{"embedetcd", c.EmbedEtcd, next.EmbedEtcd},
 		{"watchdog.device", c.Watchdog.Device, next.Watchdog.Device},

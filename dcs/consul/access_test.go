@@ -122,7 +122,8 @@ func TestAccessControl(t *testing.T) {
 		return secret
 	}
 	const all = "key_prefix \"service/\" { policy = \"write\" }\nsession_prefix \"\" { policy = \"write\" }\n"
-	good := open(t, consul.Config{URL: srv.URL, Token: token("good", all)})
+	secret := token("good", all)
+	good := open(t, consul.Config{URL: srv.URL, Token: secret})
 	x := session(t, good, time.Minute)
 	put(t, good, "/service/main/leader", "a", x)
 	if _, err := x.Confirm(within(t, limit), dcs.Txn{
@@ -155,6 +156,8 @@ func TestAccessControl(t *testing.T) {
 	wantError(t, err, dcs.ErrUnavailable, needs)
 	_, err = reader.OpenSession(within(t, limit), time.Minute)
 	wantError(t, err, dcs.ErrUnavailable, needs)
+	reader.SetToken(secret)
+	put(t, reader, "/service/main/config", "{}", nil)
 }
 
 // TestSomethingElseListens: whatever else is behind the port, nothing it says is taken for an empty store, a lost session or a

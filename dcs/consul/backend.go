@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tanist-ha/tanist/dcs"
 )
@@ -15,6 +16,7 @@ import (
 // Backend is a dcs.Backend on Consul. It is safe for concurrent use.
 type Backend struct {
 	cfg   Config
+	token atomic.Pointer[string]
 	base  *url.URL
 	http  *http.Client
 	era   *era
@@ -46,6 +48,7 @@ func New(cfg Config) (*Backend, error) {
 	}
 	b := &Backend{cfg: cfg, base: base, http: newHTTP(base, cfg.TLS), known: newKnowledge()}
 	b.era = &era{logger: cfg.Logger}
+	b.SetToken(cfg.Token)
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	return b, nil
 }
@@ -54,6 +57,9 @@ func New(cfg Config) (*Backend, error) {
 func (b *Backend) DeleteCommand(key string) string {
 	return "consul kv delete " + strings.TrimPrefix(key, "/")
 }
+
+// SetToken changes the token for all requests that begin from now on.
+func (b *Backend) SetToken(token string) { b.token.Store(&token) }
 
 // Close ends all requests and watches and closes the connections. Sessions are left to expire.
 func (b *Backend) Close() error {

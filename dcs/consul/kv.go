@@ -41,7 +41,7 @@ func consulKey(key string) (string, error) {
 func (b *Backend) list(ctx context.Context, r request, prefix string) ([]dcs.Entry, dcs.Version, error) {
 	r.query.Set("recurse", "")
 	pairs, a, err := b.get(ctx, r, strings.TrimPrefix(prefix, "/"))
-	if err == nil && b.cfg.Token == "" && a.header.Get("X-Consul-Default-Acl-Policy") == "deny" {
+	if err == nil && *b.token.Load() == "" && a.header.Get("X-Consul-Default-Acl-Policy") == "deny" {
 		err = b.mayRead(ctx, r.op, prefix)
 	}
 	if err != nil {

@@ -160,7 +160,7 @@ func (b *Backend) send(ctx context.Context, r request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if token := b.cfg.Token; token != "" {
+	if token := *b.token.Load(); token != "" {
 		req.Header.Set("X-Consul-Token", token)
 	}
 	if r.body != nil {

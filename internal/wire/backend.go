@@ -35,3 +35,17 @@ func Backend(cfg *config.Config, logger *slog.Logger) (dcs.Backend, error) {
 	}
 	return nil, ErrNoStore
 }
+
+// Reload makes b, opened by Backend, use what next says of user and password, or of the token.
+func Reload(b dcs.Backend, next *config.Config) {
+	switch store := b.(type) {
+	case *etcd3.Backend:
+		if next.Etcd3 != nil {
+			store.SetCredentials(next.Etcd3.Username, string(next.Etcd3.Password))
+		}
+	case *consul.Backend:
+		if next.Consul != nil {
+			store.SetToken(string(next.Consul.Token))
+		}
+	}
+}

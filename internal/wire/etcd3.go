@@ -4,7 +4,6 @@ import (
 	"log/slog"
 
 	"github.com/tanist-ha/tanist/config"
-	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 )
 
@@ -30,11 +29,4 @@ func Etcd3(cfg *config.Config, logger *slog.Logger) (etcd3.Config, error) {
 		return out, nil
 	}
 	return etcd3.Config{}, ErrNoStore
-}
-
-// Reload makes b, opened by Backend, use what next says of user and password.
-func Reload(b dcs.Backend, next *config.Config) {
-	if store, ok := b.(*etcd3.Backend); ok && next.Etcd3 != nil {
-		store.SetCredentials(next.Etcd3.Username, string(next.Etcd3.Password))
-	}
 }

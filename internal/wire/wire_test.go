@@ -3,6 +3,9 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,5 +150,36 @@ func TestZooKeeper(t *testing.T) {
 				t.Errorf("want -, got +:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestReloadConsul: requests carry the token that was read last.
+func TestReloadConsul(t *testing.T) {
+	tokens := make(chan string, 100)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tokens <- r.Header.Get("X-Consul-Token")
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer srv.Close()
+	at, err := config.ParseHostPort(strings.TrimPrefix(srv.URL, "http://"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := func(token config.Secret) *config.Config {
+		return &config.Config{Consul: &config.Consul{Host: at, Scheme: "http", Token: token}}
+	}
+	b, err := Backend(section("old"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for _, token := range []string{"old", "new"} {
+		Reload(b, section(config.Secret(token)))
+		if _, err := b.Read(t.Context(), "/service/"); err == nil {
+			t.Fatal("read what was refused")
+		}
+		if got := <-tokens; got != token {
+			t.Errorf("token %q, want %q", got, token)
+		}
 	}
 }
