@@ -40,7 +40,7 @@ func (b *bench) wakeups(ctx context.Context, c *testcluster.Cluster) (wakeup, er
 		return w, err
 	}
 	defer reader.Close()
-	client := dcs.NewClient(reader, dcs.Options{Scope: "wakeups"})
+	client := dcs.NewClient(reader, dcs.Options{Scope: nobody})
 	defer client.Close(context.WithoutCancel(ctx))
 	var wakes, writes []time.Duration
 	for i := range b.wakes + 1 {
@@ -58,12 +58,16 @@ func (b *bench) wakeups(ctx context.Context, c *testcluster.Cluster) (wakeup, er
 	return w, nil
 }
 
-// backend reaches the store as the node's agent does.
+// nobody is the scope of the cluster without members.
+const nobody = "wakeups"
+
+// backend reaches the store as the node's agent does, for the keys of that cluster.
 func backend(n *testcluster.Node) (dcs.Backend, error) {
 	cfg, _, err := config.Load(config.Options{Path: n.ConfigFile})
 	if err != nil {
 		return nil, err
 	}
+	cfg.Scope = nobody
 	return wire.Backend(cfg, nil)
 }
 
