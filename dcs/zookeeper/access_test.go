@@ -55,6 +55,9 @@ func TestDigest(t *testing.T) {
 
 // TestTLS: with certificates on both sides, and each way in which they can be wrong.
 func TestTLS(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	dir := t.TempDir()
 	must := func(err error) {
 		t.Helper()
@@ -146,6 +149,9 @@ func TestNotZooKeeper(t *testing.T) {
 
 // TestIPv6: addresses in brackets.
 func TestIPv6(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	s := zktest.Start(t, zktest.Options{})[0]
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
@@ -189,6 +195,9 @@ func TestConfig(t *testing.T) {
 // TestExhibitor: the servers are those that Exhibitor names at the time of connecting; a host of Exhibitor that is away, or answers nonsense,
 // is passed over, and while none answers the last list counts.
 func TestExhibitor(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	servers := zktest.Start(t, zktest.Options{Members: 3})
 	var now atomic.Pointer[zktest.Server]
 	now.Store(servers[0])

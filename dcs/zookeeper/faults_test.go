@@ -66,6 +66,9 @@ func TestNothingListens(t *testing.T) {
 // TestFailover: whatever is wrong with the server in use, another one serves the request within its deadline, sessions move there with their
 // keys, and watches end.
 func TestFailover(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	servers := zktest.Start(t, zktest.Options{Members: 3, Config: []string{"maxSessionTimeout=60000"}})
 	for name, fault := range map[string]faultproxy.Mode{
 		"gone": faultproxy.Cut, "silent": faultproxy.HalfOpen, "deaf": faultproxy.DropReplies,
@@ -157,6 +160,9 @@ func TestLeaderOfZooKeeperDies(t *testing.T) {
 
 // TestMajorityLost: without a majority nothing is answered, and nothing is claimed; with it, everything goes on.
 func TestMajorityLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	servers := zktest.Start(t, zktest.Options{Members: 3, Config: []string{"maxSessionTimeout=120000"}})
 	b := open(t, zookeeper.Config{Hosts: zktest.Addrs(servers)})
 	x := session(t, b, 100*time.Second)
@@ -184,6 +190,9 @@ func TestMajorityLost(t *testing.T) {
 // TestWiped: a store whose data is gone knows neither key nor session. What it says about the key is no answer, its name is another one, and a
 // keepalive finds out that another session is needed (safety 2.7). A backup that is put back is another store, too.
 func TestWiped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	s := zktest.Start(t, zktest.Options{})[0]
 	b := open(t, zookeeper.Config{Hosts: []string{s.Addr}})
 	put(t, b, "config", "{}", nil)
@@ -238,6 +247,9 @@ func TestWiped(t *testing.T) {
 
 // TestSessionExpires: the session ends when nobody keeps it alive, and what is said then is final.
 func TestSessionExpires(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	s := zktest.Start(t, zktest.Options{})[0]
 	b := open(t, zookeeper.Config{Hosts: []string{s.Addr}})
 	x := session(t, b, time.Second)

@@ -72,6 +72,9 @@ func TestOvertaken(t *testing.T) {
 
 // TestOneMoment: while two keys are always written together, nobody reads them apart, on whichever member.
 func TestOneMoment(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	servers := zktest.Start(t, zktest.Options{Members: 3})
 	writer := open(t, zookeeper.Config{Hosts: []string{servers[0].Addr}})
 	done := make(chan struct{})

@@ -91,6 +91,9 @@ func goneAt(t testing.TB, b dcs.Backend, key string) time.Time {
 // TestConfirmTakesATick: a confirmation is a pair of writes a tick apart, so a context that ends before leaves it unknown; one that comes through is
 // proof of its first write.
 func TestConfirmTakesATick(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	s := zktest.Start(t, zktest.Options{Tick: 600 * time.Millisecond})[0]
 	b := open(t, zookeeper.Config{Hosts: []string{s.Addr}})
 	x := session(t, b, 6*time.Second)
@@ -112,6 +115,9 @@ func TestConfirmTakesATick(t *testing.T) {
 
 // TestGranted: ZooKeeper grants what it wants; what it granted is told, and that it differs is said.
 func TestGranted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	s := zktest.Start(t, zktest.Options{})[0] // a tick of 200 ms: 400 ms to 4 s
 	for _, tc := range []struct{ ask, want time.Duration }{
 		{100 * time.Millisecond, time.Second}, {2 * time.Second, 2 * time.Second}, {time.Minute, 4 * time.Second},
@@ -128,6 +134,9 @@ func TestGranted(t *testing.T) {
 
 // TestTickNotTold: a server that does not answer `conf` leaves the tick to the configuration.
 func TestTickNotTold(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	s := zktest.Start(t, zktest.Options{Config: []string{"4lw.commands.whitelist=mntr", "maxSessionTimeout=60000"}})[0]
 	for tick, want := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Second: 5 * time.Second} {
 		x := session(t, open(t, zookeeper.Config{Hosts: []string{s.Addr}, Tick: tick}), time.Second)
