@@ -15,7 +15,7 @@
 //
 // For eight simulated minutes things go wrong: requests and replies are lost or late, links between nodes and to the store are cut in
 // one direction or both, agents are killed, paused and started again, postmasters and whole hosts are killed, starts, stops, promotions
-// and rewinds fail or take long, the store is away, operators ask for switchovers and failovers at bad moments. Then there are two
+// and rewinds fail or take long, the store is away, operators ask for switchovers and failovers at bad moments. Then there are three
 // minutes in which nothing goes wrong.
 //
 // In the profile [Freezes] processes stop for a while, or for good, at the worst moments: agents between a decision and the deed, guards, whole

@@ -153,7 +153,7 @@ func (s *server) has(r record) bool {
 	return ok && s.log[i] == r
 }
 
-// checkEnd looks at what must hold after two minutes without faults.
+// checkEnd looks at what must hold after three minutes without faults.
 func (w *World) checkEnd() {
 	var leader *node
 	for _, n := range w.nodes {
@@ -162,7 +162,7 @@ func (w *World) checkEnd() {
 		}
 	}
 	if leader == nil {
-		w.violate("nobody is writable two minutes after the last fault: %s", w.situation())
+		w.violate("nobody is writable three minutes after the last fault: %s", w.situation())
 		return
 	}
 	if c, err := w.cluster(); err == nil && (c.Leader == nil || c.Leader.Name != leader.called) {
@@ -173,7 +173,7 @@ func (w *World) checkEnd() {
 	}
 	for _, n := range w.nodes {
 		if n != leader && !n.gone && (!n.server.streaming || n.server.upstream != leader.name) {
-			w.violate("%s does not stream from %s two minutes after the last fault: %s", n.name, leader.name, w.situation())
+			w.violate("%s does not stream from %s three minutes after the last fault: %s", n.name, leader.name, w.situation())
 		}
 	}
 	if w.opts.Profile == Planned {

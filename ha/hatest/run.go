@@ -41,7 +41,7 @@ type Options struct {
 	Seed             uint64
 	Nodes            int           // default 3
 	Faults           time.Duration // default 8 minutes
-	Calm             time.Duration // default 2 minutes
+	Calm             time.Duration // default 3 minutes
 	ReplicationDelay time.Duration // longest pause between two receptions; default 60 ms
 	Config           string        // dynamic configuration; default drawn from the seed
 	Profile          Profile
@@ -80,7 +80,7 @@ func Run(o Options) Result {
 		o.Faults = 8 * time.Minute
 	}
 	if o.Calm == 0 {
-		o.Calm = 2 * time.Minute
+		o.Calm = 3 * time.Minute // a standby that cannot be served is restarted twice before it is cloned
 	}
 	if o.ReplicationDelay == 0 {
 		o.ReplicationDelay = 60 * time.Millisecond
