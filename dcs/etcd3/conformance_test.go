@@ -11,21 +11,22 @@ import (
 	"github.com/tanist-ha/tanist/internal/etcdtest"
 )
 
-// TestConformance holds the backend to the contract, on one real etcd and on three, each behind proxies.
+// TestConformance holds the backend to the contract, on one real etcd of the distribution and on three, and on one of version 3.6, each
+// behind proxies.
 func TestConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for sessions to end")
 	}
-	for name, members := range map[string]int{"one": 1, "three": 3} {
+	for name, o := range map[string]etcdtest.Options{"one": {}, "three": {Members: 3}, "3.6": {Tool: "etcd36"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			endpoints := etcdtest.Endpoints(etcdtest.Start(t, etcdtest.Options{Members: members}))
+			endpoints := etcdtest.Endpoints(etcdtest.Start(t, o))
 			dcstest.Run(t, dcstest.Harness{
 				New:         func(t testing.TB) dcs.Backend { return fresh(t, endpoints...) },
 				Linked:      func(t testing.TB) (dcs.Backend, dcstest.Link) { return linked(t, endpoints) },
 				Complete:    true,
 				MinTTL:      2 * time.Second,
-				NoLeakCheck: true, // two runs side by side; TestMain checks when all have ended
+				NoLeakCheck: true, // runs side by side; TestMain checks when all have ended
 			})
 		})
 	}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/internal/testcert"
+	"github.com/tanist-ha/tanist/internal/testtools"
 )
 
 // Options change how servers are started. The zero value is one server without TLS.
@@ -31,6 +32,7 @@ type Options struct {
 	Args    []string // added to the command line, e.g. "--auth-token-ttl=1"
 	TLS     *TLS     // nil: plain HTTP for clients
 	Host    string   // where clients are served; "" means 127.0.0.1
+	Tool    string   // the server is one of internal/testtools, e.g. "etcd36"; "" means the installed one
 }
 
 // TLS makes the servers speak TLS to clients and demand client certificates.
@@ -42,6 +44,7 @@ type TLS struct {
 // Server is one etcd process. It can be killed and started again on its ports and data.
 type Server struct {
 	Endpoint string // http://127.0.0.1:PORT or https://...
+	program  string
 	args     []string
 	logFile  string
 	dataDir  string
@@ -56,13 +59,14 @@ const startTimeout = 30 * time.Second
 // Start runs a cluster for t and returns when it serves. Without the etcd program the test is skipped, or failed if CI is set.
 func Start(t testing.TB, o Options) []*Server {
 	t.Helper()
-	if _, err := exec.LookPath("etcd"); err != nil {
+	program, err := find(o.Tool)
+	if err != nil {
 		if os.Getenv("CI") != "" {
-			t.Fatal("etcd is not installed, and CI is set: install Debian's etcd-server")
+			t.Fatal(err)
 		}
-		t.Skip("etcd is not installed (Debian: etcd-server)")
+		t.Skip(err)
 	}
-	servers, err := prepare(t.TempDir(), o)
+	servers, err := prepare(t.TempDir(), program, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +92,19 @@ func Start(t testing.TB, o Options) []*Server {
 	return servers
 }
 
-func prepare(dir string, o Options) ([]*Server, error) {
+// find names the program of the server.
+func find(tool string) (string, error) {
+	if tool != "" {
+		return testtools.Path(tool)
+	}
+	program, err := exec.LookPath("etcd")
+	if err != nil {
+		return "", errors.New("etcd is not installed (Debian: etcd-server)")
+	}
+	return program, nil
+}
+
+func prepare(dir, program string, o Options) ([]*Server, error) {
 	n := max(o.Members, 1)
 	ports, err := freePorts(2 * n)
 	if err != nil {
@@ -109,7 +125,7 @@ func prepare(dir string, o Options) ([]*Server, error) {
 	var servers []*Server
 	for i := range n {
 		name := fmt.Sprintf("m%d", i)
-		s := &Server{Endpoint: scheme + "://" + net.JoinHostPort(cmp.Or(o.Host, "127.0.0.1"), strconv.Itoa(ports[2*i])), http: client, logFile: filepath.Join(dir, name+".log"), dataDir: filepath.Join(dir, name)}
+		s := &Server{Endpoint: scheme + "://" + net.JoinHostPort(cmp.Or(o.Host, "127.0.0.1"), strconv.Itoa(ports[2*i])), http: client, program: program, logFile: filepath.Join(dir, name+".log"), dataDir: filepath.Join(dir, name)}
 		s.args = []string{"--name", name, "--data-dir", s.dataDir, "--logger", "zap", "--log-level", "warn",
 			"--listen-client-urls", s.Endpoint, "--advertise-client-urls", s.Endpoint,
 			"--listen-peer-urls", peer(i), "--initial-advertise-peer-urls", peer(i),
@@ -152,7 +168,7 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("etcd", s.args...)
+	cmd := exec.Command(s.program, s.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error, 1), make(chan struct{})

@@ -2,6 +2,7 @@
 // wanted. Each has a Go module of its own in internal/tools, named as the program is called here, with one tool line:
 //
 //	internal/tools/consul   a Consul server
+//	internal/tools/etcd36   an etcd server of version 3.6; Debian has 3.4, and dcs/embedetcd is 3.7
 //
 // "make tools" builds them into bin/tools of the checkout, which takes minutes the first time; tests never build them.
 package testtools
