@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/postgres"
 )
 
@@ -47,6 +48,38 @@ func TestRenewalAfterTheAuthority(t *testing.T) {
 		now := rule.Add(tc.after)
 		if got := v.deadline(now, RenewKey{}).Sub(now); got != tc.want {
 			t.Errorf("%v after the rules' time a renewal gets %v, want %v", tc.after, got, tc.want)
+		}
+	}
+}
+
+// Nobody leads before a gap, and nobody behind it: if somebody has led meanwhile, that is another vacancy, and what was heard in the first is not
+// evidence for the second. (Simulator seed 2146: a member that had answered as a standby led by failsafe mode behind the gap.)
+func TestVacancyBehindALeaderWhoWasMissed(t *testing.T) {
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	now := began.Add(time.Minute)
+	before := dcs.Cluster{Version: 8, Reserved: dcs.Reserved{Version: 5, Timeline: 6}, HistoryVersion: 4, FailsafeVersion: 3,
+		Failsafe: map[string]string{"a": "http://a:8008/patroni"}}
+	for name, tc := range map[string]struct {
+		change func(*dcs.Cluster)
+		missed bool
+	}{
+		"nobody led":                     {func(*dcs.Cluster) {}, false},
+		"a timeline was reserved":        {func(c *dcs.Cluster) { c.Reserved.Version = 9 }, true},
+		"a history was written":          {func(c *dcs.Cluster) { c.HistoryVersion = 9 }, true},
+		"other members were to be asked": {func(c *dcs.Cluster) { c.FailsafeVersion = 9 }, true},
+	} {
+		v := View{Self: Self{Name: "c"}, Settings: DefaultSettings(), Store: StoreView{Known: true, Cluster: before, At: began},
+			Vacancy: Vacancy{Since: began, LastName: "b", LastSeen: began},
+			Peers:   map[string]PeerView{"a": {AskedAt: began, At: began, Answer: PeerAnswer{Name: "a", Reachable: true, InRecovery: true}}}}
+		after := before
+		after.Version = 10
+		tc.change(&after)
+		v = Fold(now, v, Loaded{Sent: now, Cluster: after})
+		if tc.missed != v.Vacancy.Since.Equal(now) {
+			t.Errorf("%s: the vacancy began at %v", name, v.Vacancy.Since)
+		}
+		if _, missing, _ := v.askFailsafeMembers(now, v.Vacancy.Since); tc.missed != (missing == "a") {
+			t.Errorf("%s: still to be heard: %q", name, missing)
 		}
 	}
 }

@@ -103,9 +103,9 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	if f := e.Cluster.Failover; f != nil && (s.Cluster.Failover == nil || s.Cluster.Failover.Version != f.Version) {
 		v.RequestSeen = now
 	}
-	was := s.Cluster.Leader
+	was, missed := s.Cluster.Leader, s.Known && ledBetween(&s.Cluster, &e.Cluster)
 	if foldStoreChanged(now, v, &e.Cluster) {
-		was = nil
+		was, missed = nil, false
 	}
 	s.Known, s.Cluster, s.Sent, s.At = true, e.Cluster, e.Sent, now
 	s.Seen = max(s.Seen, e.Cluster.Version)
@@ -122,7 +122,7 @@ func foldLoaded(now time.Time, v *View, e Loaded) {
 	}
 	foldLeaderSeen(now, v)
 	foldFailsafeSeen(now, v, e.Sent)
-	foldVacancy(now, v)
+	foldVacancy(now, v, missed)
 	foldStoreSettled(now, v, was)
 	if v.Rejoin.Leader != leaderLife(&e.Cluster) {
 		v.Rejoin = Rejoin{Leader: leaderLife(&e.Cluster), Since: now}
@@ -184,12 +184,21 @@ func (v *View) lost(cause string) {
 	v.Store.Stale, v.Store.Urgent = true, true
 }
 
-// foldVacancy remembers who led last, and since when nobody does.
-func foldVacancy(now time.Time, v *View) {
+// ledBetween says whether somebody has led between two reads: each leader writes one of these keys, at the latest when it acquires. Two
+// reads that show nobody are not one vacancy then, and what was heard during the first says nothing about the second.
+func ledBetween(was, is *dcs.Cluster) bool {
+	return was.Reserved.Version != is.Reserved.Version || was.HistoryVersion != is.HistoryVersion || was.FailsafeVersion != is.FailsafeVersion
+}
+
+// foldVacancy remembers who led last, and since when nobody does. missed says that since the last read somebody has led of whom we know nothing.
+func foldVacancy(now time.Time, v *View, missed bool) {
 	c := &v.Store.Cluster
-	if c.Leader != nil {
+	switch {
+	case c.Leader != nil:
 		v.Vacancy = Vacancy{Known: c.Members, LastName: c.Leader.Name, LastSeen: now, Last: findMember(c, c.Leader.Name)}
 		return
+	case missed && !v.Vacancy.Since.IsZero():
+		v.Vacancy = Vacancy{Known: v.Vacancy.Known, Since: now}
 	}
 	if v.Vacancy.Since.IsZero() {
 		v.Vacancy.Since, v.Vacancy.Moved = now, time.Time{}

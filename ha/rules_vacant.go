@@ -234,13 +234,13 @@ func vacantOwnPosition(now time.Time, v *View) Verdict {
 }
 
 // vacantReceiving waits while WAL still arrives: the old primary lives. It ends when the log rests, or after primary_race_backoff (W if
-// the last leader has a guard).
+// the last leader has a guard, or is not known).
 func vacantReceiving(now time.Time, v *View) Verdict {
 	if v.primary() || v.Vacancy.Moved.IsZero() {
 		return pass("our log rests")
 	}
 	end := v.Vacancy.Since.Add(v.Settings.PrimaryRaceBackoff)
-	if last := v.Vacancy.Last; last != nil && last.Data.Tanist != "" && !last.Data.TanistUnfenced {
+	if v.Vacancy.guarded() {
 		end = v.Vacancy.Since.Add(v.w(now))
 	}
 	still := v.Vacancy.Moved.Add(5 * retry)

@@ -217,6 +217,14 @@ type Vacancy struct {
 	Moved    time.Time // when our own position was last seen to grow during the vacancy
 }
 
+// guarded says whether the last leader has a guard: as it has said itself, or as it may have, if it is not known who that was.
+func (l *Vacancy) guarded() bool {
+	if l.Last == nil {
+		return l.LastName == ""
+	}
+	return l.Last.Data.Tanist != "" && !l.Last.Data.TanistUnfenced
+}
+
 // PeerView is one member as it answered last.
 type PeerView struct {
 	Asking      uint64 // id of the request under way
