@@ -182,7 +182,8 @@ func leaderOf(t *testing.T, servers []*etcdtest.Server) *etcdtest.Server {
 
 // TestNoSpace: an etcd whose quota is used up takes no write, and says how to make room; a leader goes on proving that it leads.
 func TestNoSpace(t *testing.T) {
-	servers := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes", "65536"}})
+	// etcd learns of its size when it commits to disk, by default every 100 ms: until then, any number of writes fits.
+	servers := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes", "65536", "--backend-batch-limit", "1"}})
 	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
 	x := session(t, b, 60*time.Second)
 	put(t, b, "/leader", "a", x)

@@ -58,6 +58,13 @@ func (s *nameServer) set(name string, servers ...*etcdtest.Server) {
 	}
 }
 
+// setFail makes it answer every question with SERVFAIL.
+func (s *nameServer) setFail() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = true
+}
+
 func (s *nameServer) serve() {
 	defer close(s.ended)
 	buf := make([]byte, 1500)
@@ -136,7 +143,7 @@ func TestSRV(t *testing.T) {
 // TestSRVFailure: a name server that does not answer for the records of TLS is no reason to take those without.
 func TestSRVFailure(t *testing.T) {
 	dns := startNameServer(t)
-	dns.fail = true
+	dns.setFail()
 	b := open(t, etcd3.Config{SRV: "cluster.test", Resolver: dns.resolver()})
 	_, err := b.Read(within(t, short), "/")
 	wantError(t, err, dcs.ErrUnavailable, "")
