@@ -89,6 +89,7 @@ func (f *fortress) config(c *testcluster.Cluster, n *testcluster.Node) (map[stri
 		return nil, err
 	}
 	testcluster.Set(cfg, "etcd3.hosts", way.Addr())
+	testcluster.Set(cfg, "etcd3.use_proxies", true) // there is no other way
 	testcluster.Set(cfg, "postgresql.pre_promote", promote)
 	testcluster.Set(cfg, "postgresql.bin_name", map[string]any{"pg_controldata": control})
 	return cfg, nil

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,9 +67,13 @@ func (c *Cluster) newEtcd() (*Etcd, error) {
 	return e, nil
 }
 
-// Section implements Store.
+// Section implements Store. Unless all members are named, none but these are to be asked.
 func (e *Etcd) Section(_ *Node, addresses []string) (string, map[string]any) {
-	return "etcd3", map[string]any{"hosts": strings.Join(addresses, ",")}
+	section := map[string]any{"hosts": strings.Join(addresses, ",")}
+	if !slices.Equal(addresses, e.addresses) {
+		section["use_proxies"] = true
+	}
+	return "etcd3", section
 }
 
 // Start implements Store.
