@@ -1,9 +1,11 @@
 package etcd3
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -106,5 +108,40 @@ func TestRefusedTransactions(t *testing.T) {
 		if _, err := encodeTxn(tx); err == nil {
 			t.Errorf("%+v was accepted", tx)
 		}
+	}
+}
+
+// TestChoiceAsksThePool: who chooses an endpoint has a lock of its own, and asks the pool how many there are with it held; so the pool may not
+// hold its lock while it asks back. (Requests hung for ever when two attempts of one were decided on at the same moment.)
+func TestChoiceAsksThePool(t *testing.T) {
+	p, err := newPool(Config{Endpoints: []string{"http://127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, asked := newTour("read", p), make(chan bool, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = p.ready(ctx, func(ep *endpoint) bool {
+			select {
+			case asked <- tr.left():
+			default:
+			}
+			return tr.untried(ep)
+		})
+	}()
+	select {
+	case left := <-asked:
+		if !left {
+			t.Error("the only endpoint was not asked yet")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the pool asks with its lock held")
+	}
+	cancel()
+	<-done
+	if err := p.close(); err != nil {
+		t.Error(err)
 	}
 }

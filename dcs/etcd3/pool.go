@@ -125,8 +125,9 @@ func (p *pool) ready(ctx context.Context, use func(*endpoint) bool) (*endpoint, 
 			return nil, err
 		}
 		p.mu.Lock()
-		candidates := slices.DeleteFunc(slices.Clone(p.order), func(ep *endpoint) bool { return !use(ep) })
+		order := slices.Clone(p.order)
 		p.mu.Unlock()
+		candidates := slices.DeleteFunc(order, func(ep *endpoint) bool { return !use(ep) }) // use takes locks under which we are asked
 		for _, ep := range candidates {
 			if ep.conn.GetState() == connectivity.Ready {
 				return ep, nil
