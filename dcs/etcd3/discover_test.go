@@ -121,10 +121,15 @@ func TestSRV(t *testing.T) {
 		return open(t, etcd3.Config{SRV: "cluster.test", SRVSuffix: suffix, Resolver: dns.resolver()})
 	}
 	b := handle("")
-	_, err := b.Read(within(t, short), "/")
-	wantError(t, err, dcs.ErrUnavailable, "")
-	if !strings.Contains(err.Error(), "domain cluster.test: ") || !strings.Contains(err.Error(), "DNS knows no etcd in this domain") {
-		t.Errorf("without records: %v", err)
+	for ctx := within(t, limit); ; { // the end of the request may cut a look short, and then it says so
+		_, err := b.Read(within(t, short), "/")
+		wantError(t, err, dcs.ErrUnavailable, "")
+		if strings.Contains(err.Error(), "domain cluster.test: ") && strings.Contains(err.Error(), "DNS knows no etcd in this domain") {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("without records: %v", err)
+		}
 	}
 	dns.set("_etcd-client._tcp.cluster.test.", first)
 	dns.set("_etcd-client-blue._tcp.cluster.test.", second)

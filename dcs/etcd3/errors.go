@@ -56,6 +56,7 @@ const (
 	failed   verdict = iota // this endpoint could not; whether it had an effect is another question
 	noEffect                // this endpoint could not, and certainly changed nothing
 	refused                 // the store has answered, and every endpoint would say the same; nothing was changed
+	veiled                  // likewise, though it may have been changed
 	relogin                 // the token is missing, too old or unknown; nothing was changed
 	lost                    // the lease does not exist; nothing was changed
 )
@@ -74,8 +75,10 @@ func judge(err error) verdict {
 	case errors.Is(cause, rpctypes.ErrAuthFailed), errors.Is(cause, rpctypes.ErrPermissionDenied),
 		errors.Is(cause, rpctypes.ErrRequestTooLarge), errors.Is(cause, rpctypes.ErrTooManyOps),
 		errors.Is(cause, rpctypes.ErrDuplicateKey), errors.Is(cause, rpctypes.ErrEmptyKey),
-		errors.Is(cause, rpctypes.ErrNoSpace), errors.Is(cause, rpctypes.ErrLeaseTTLTooLarge):
+		errors.Is(cause, rpctypes.ErrLeaseTTLTooLarge):
 		return refused
+	case errors.Is(cause, rpctypes.ErrNoSpace): // only changes are told; one that uses the quota up is applied, and told it too (etcd's issue 16659)
+		return veiled
 	case errors.Is(cause, rpctypes.ErrTooManyRequests), errors.Is(cause, rpctypes.ErrNotCapable):
 		return noEffect
 	}

@@ -152,7 +152,7 @@ func TestWriteIsSentOnce(t *testing.T) {
 		"no leader":                {rpctypes.ErrGRPCNoLeader, nil, 2},
 		"too many requests":        {rpctypes.ErrGRPCRequestTooManyRequests, nil, 2},
 		"too large":                {rpctypes.ErrGRPCRequestTooLarge, dcs.ErrUnavailable, 1},
-		"quota used up":            {rpctypes.ErrGRPCNoSpace, dcs.ErrUnavailable, 1},
+		"quota used up":            {rpctypes.ErrGRPCNoSpace, dcs.ErrUnknown, 1},
 		"lease gone":               {rpctypes.ErrGRPCLeaseNotFound, dcs.ErrSessionLost, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -169,6 +169,8 @@ func (t *tour) final(ctx context.Context, ep *endpoint, err error, named bool) e
 		e.Class = dcs.ErrSessionLost
 	case refused:
 		e.Class = dcs.ErrUnavailable
+	case veiled:
+		e.Class = dcs.ErrUnknown
 	case relogin:
 		if named {
 			return nil // this member may have lost our token just now; the next one may know it
