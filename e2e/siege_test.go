@@ -235,7 +235,7 @@ func (s *siege) undisturbed(pid int) {
 	}
 }
 
-// guardOf waits until the node has exactly one guard, which is not one of others.
+// guardOf waits until exactly one guard guards the node's server, which is not one of others.
 func (s *siege) guardOf(n *testcluster.Node, others ...int) (pid int) {
 	s.t.Helper()
 	eventually(s.t, n.Name+" has one guard", func() (bool, string) {
@@ -247,6 +247,14 @@ func (s *siege) guardOf(n *testcluster.Node, others ...int) (pid int) {
 		return true, ""
 	})
 	return pid
+}
+
+// logOf is all that the node's agents have logged.
+func (s *siege) logOf(n *testcluster.Node) string {
+	s.t.Helper()
+	raw, err := os.ReadFile(n.LogFile)
+	s.must(err)
+	return string(raw)
 }
 
 // leadsInStore waits until the leader key names n.

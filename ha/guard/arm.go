@@ -70,46 +70,58 @@ func (g *Guard) name(r *warden.Request, p *postgres.Postmaster) error {
 	return nil
 }
 
-// order gives the order r to a guard that answers.
+// order gives the order r to a guard that answers: the one that there is, else the spare, else a new one.
 func (g *Guard) order(ctx context.Context, r warden.Request) error {
 	p := g.process()
 	if p != nil && p.state().State == warden.StateFired {
 		return g.refusal(warden.ResultFired, p, r)
 	}
-	fresh := p == nil || !p.alive()
-	for {
-		if fresh {
-			var err error
-			if p, err = g.start(ctx); err != nil {
-				return err
-			}
+	var err error
+	fresh, spared := false, p == nil || !p.alive()
+	if spared {
+		if p, fresh, err = g.another(ctx, p); err != nil {
+			return err
 		}
-		reply, err := g.askInTime(ctx, p, r, fresh)
+	}
+	for {
+		reply, failed := g.askInTime(ctx, p, r, fresh)
 		switch {
-		case err == nil && reply.Result == warden.ResultOK:
+		case failed == nil && reply.Result == warden.ResultOK:
 			g.adopt(p, r)
 			return nil
-		case err == nil && reply.Result == warden.ResultBusy:
+		case failed == nil && reply.Result == warden.ResultBusy:
 			if err := g.awaitChange(ctx, p, reply); err != nil {
 				return err
 			}
-			if fresh = !p.alive(); fresh {
-				continue
-			}
-		case err == nil:
-			if fresh {
-				g.replace(p)
-			}
+			continue
+		case failed == nil:
+			g.replace(p)
 			return g.refusal(reply.Result, p, r)
-		case fresh:
-			p.kill()
-			return fmt.Errorf("arm a new guard: %w", err)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		default:
-			g.log.Warn("the guard does not answer: another takes its place", "guard", p.pid, "error", err)
+		case fresh || ctx.Err() != nil:
+			g.discard(p)
+			return fmt.Errorf("arm guard %d: %w", p.pid, failed)
+		}
+		if !errors.Is(failed, errGone) {
+			g.log.Warn("the guard does not answer: another takes its place", "guard", p.pid, "error", failed)
+		}
+		if !spared {
+			p, fresh, err = g.another(ctx, p)
+			spared = true
+		} else {
+			g.discard(p)
+			p, err = g.start(ctx)
 			fresh = true
 		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// discard ends a guard that was never armed, unless it is the one that there is.
+func (g *Guard) discard(p *process) {
+	if p != g.process() {
+		p.kill()
 	}
 }
 
@@ -129,6 +141,7 @@ func (g *Guard) askInTime(ctx context.Context, p *process, r warden.Request, fre
 func (g *Guard) adopt(p *process, r warden.Request) {
 	g.replace(p)
 	g.setArmed(p, true)
+	g.prepareSpare()
 	if r.PID != g.target.PID || r.Start != g.target.Start {
 		g.target, g.announced = postgres.Postmaster{PID: r.PID, Start: r.Start}, false
 	}

@@ -33,7 +33,8 @@
 //	Kill  the postmaster is stopped, its children are killed, then itself; then the sweep
 //
 // A guard that has fired refuses everything, finishes, and ends. Lost tells it, as it tells the death of a guard. A guard that does not
-// acknowledge in time counts as dead: another is armed in its place, then it is killed.
+// acknowledge in time counts as dead: another is armed in its place, then it is killed. A spare process stands by for that, idle, as a program
+// takes long to start on a busy machine.
 //
 // # A new agent
 //
@@ -42,8 +43,8 @@
 //
 // # What it takes, and what it does not do
 //
-// The guard is this very program, entered before most of its packages are initialised: about 1 MB of its own, and 4 MB of the program's file
-// that it shares with the agent. All of it is locked in memory, within the 8 MiB that an ordinary user may lock (RLIMIT_MEMLOCK); where that
+// The guard is this very program, entered before most of its packages are initialised: about 1 MB of its own (the spare as much), and 4 MB of the
+// program's file that it shares with the agent. All of it is locked in memory, within the 8 MiB that an ordinary user may lock (RLIMIT_MEMLOCK); where that
 // is refused, Describe says "not locked in memory". It ignores every signal that can be ignored, has its own session, works in "/" and opens
 // nothing outside /proc.
 //

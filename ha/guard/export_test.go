@@ -17,6 +17,21 @@ func (g *Guard) Process() int {
 	return p.pid
 }
 
+// Spare waits until the guard has a spare one and returns its process id.
+func (g *Guard) Spare(t testing.TB) int {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		g.mu.Lock()
+		p := g.spare
+		g.mu.Unlock()
+		if p != nil {
+			return p.pid
+		}
+	}
+	t.Fatal("there is no spare guard")
+	panic("unreachable")
+}
+
 // State is the newest thing that the guard said.
 func (g *Guard) State() warden.Reply { return g.process().state() }
 

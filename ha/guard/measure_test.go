@@ -12,12 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tanist-ha/tanist/ha/guard"
 	"github.com/tanist-ha/tanist/postgres/pgtest"
 )
 
 var (
 	kills = flag.Int("guard.kills", 3, "how often TestKillTakes ends a busy server")
+	loss  = flag.Int("guard.losses", 3, "how often TestRearmTakes kills a guard")
 	idle  = flag.Duration("guard.idle", 2*time.Second, "how long TestIdleTakesNothing measures")
 )
 
@@ -72,6 +75,40 @@ func killBusy(t *testing.T, c *pgtest.Cluster) time.Duration {
 	await(t, g.Lost())
 	c.Ended(t)
 	return took
+}
+
+// From the death of an armed guard to the acknowledgement of the next one, with a spare guard and without. The figures are printed.
+func TestRearmTakes(t *testing.T) {
+	clock, s := newClock(t), startSignalLog(t)
+	g, err := guard.New(guard.Config{Executable: os.Getenv("TANIST_PROGRAM"), Boottime: clock.Boottime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	p := identify(t, s.cmd.Process.Pid)
+	for _, spared := range []bool{true, false} {
+		var told, armed []time.Duration
+		for range *loss {
+			arm(t, g, order(clock, p, time.Hour, time.Hour, time.Hour))
+			spare, old := hold(t, g.Spare(t)), hold(t, g.Process())
+			if !spared {
+				_ = unix.PidfdSendSignal(spare.fd, unix.SIGKILL, nil, 0)
+				spare.ended(t)
+			}
+			began := time.Now()
+			_ = unix.PidfdSendSignal(old.fd, unix.SIGKILL, nil, 0)
+			await(t, g.Lost())
+			told = append(told, time.Since(began))
+			began = time.Now()
+			arm(t, g, order(clock, p, time.Hour, time.Hour, time.Hour))
+			armed = append(armed, time.Since(began))
+		}
+		slices.Sort(told)
+		slices.Sort(armed)
+		last, p99 := len(armed)-1, len(armed)*99/100
+		t.Logf("spare guard: %v; told of the death: median %v, p99 %v, max %v; armed again: median %v, p99 %v, max %v", spared,
+			told[last/2], told[p99], told[last], armed[last/2], armed[p99], armed[last])
+	}
 }
 
 // A guard that waits takes no time of the processor, and little memory.

@@ -142,8 +142,14 @@ func (n *Node) processes() procs.Match {
 	return procs.Any(procs.InDir(n.Dir), procs.WithEnv(n.marker()), procs.Runs(n.Program()))
 }
 
-// Guards lists the guard processes of this host, whichever agent has started them.
-func (n *Node) Guards() []int { return procs.Find(n.guards()) }
+// Guards lists the processes of this host that guard a server, whichever agent has started them.
+func (n *Node) Guards() []int { return procs.Find(n.armed()) }
+
+// SpareGuards lists the guard processes that guard nothing.
+func (n *Node) SpareGuards() []int {
+	all, armed := n.guards(), n.armed()
+	return procs.Find(func(pid int) bool { return all(pid) && !armed(pid) })
+}
 
 // guards matches processes that run the agent's program, are not the agent, and work in the root directory: one that is held back to
 // become a server works where that will.
@@ -152,7 +158,13 @@ func (n *Node) guards() procs.Match {
 	return func(pid int) bool { return pid != n.AgentPID() && ours(pid) && !here(pid) }
 }
 
-// SignalGuards sends sig to the guard processes and returns how many there are.
+// armed matches guard processes whose title names a server.
+func (n *Node) armed() procs.Match {
+	all, busy := n.guards(), procs.Titled("/", "tanist: guard of ")
+	return func(pid int) bool { return all(pid) && busy(pid) }
+}
+
+// SignalGuards sends sig to the guard processes, spare ones too, and returns how many there are.
 func (n *Node) SignalGuards(sig os.Signal) int {
 	m := n.guards()
 	return procs.Signal(procs.Find(m), m, sig)
