@@ -83,3 +83,36 @@ func TestVacancyBehindALeaderWhoWasMissed(t *testing.T) {
 		}
 	}
 }
+
+// A leader that says that it was stopped in order has ended, whatever its member key says when its agent starts again; the next leader's end is
+// another matter. (Simulator, profile planned, seed 100.)
+func TestLeaderThatEndedIsWaitedFor(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	v := View{Self: Self{Name: "a"}, Settings: DefaultSettings()}
+	read := func(leader string, role dcs.Role, state dcs.State) {
+		c := dcs.Cluster{Members: []dcs.Member{{Name: "b", Data: dcs.MemberData{Role: role, State: state}}}}
+		if leader != "" {
+			c.Leader = &dcs.Leader{Name: leader}
+		}
+		now = now.Add(time.Second)
+		v = Fold(now, v, Loaded{Sent: now, Cluster: c})
+	}
+	for _, step := range []struct {
+		leader string
+		role   dcs.Role
+		state  dcs.State
+		ended  bool
+	}{
+		{"b", dcs.RolePrimary, dcs.StateRunning, false},
+		{"", dcs.RoleDemoted, dcs.StateCrashed, false},
+		{"", dcs.RoleDemoted, dcs.StateStopped, true},
+		{"", dcs.RoleReplica, dcs.StateStarting, true},
+		{"b", dcs.RolePrimary, dcs.StateRunning, false},
+		{"", dcs.RolePrimary, dcs.StateRunning, false},
+	} {
+		read(step.leader, step.role, step.state)
+		if v.Vacancy.Ended != step.ended {
+			t.Errorf("%+v: ended: %v", step, v.Vacancy.Ended)
+		}
+	}
+}

@@ -205,6 +205,7 @@ func foldVacancy(now time.Time, v *View, missed bool) {
 	}
 	if m := findMember(c, v.Vacancy.LastName); m != nil {
 		v.Vacancy.Last = m
+		v.Vacancy.Ended = v.Vacancy.Ended || m.Data.Role == dcs.RoleDemoted && m.Data.State == dcs.StateStopped
 	}
 }
 

@@ -103,7 +103,7 @@ func handoverGiveUp(now time.Time, v *View) Verdict {
 }
 
 // handoverReleaseShort releases the key at the end of the agent although no standby has everything: the server is down, and a cluster
-// without a leader helps nobody. What is missing is in the log line; it comes back when this node rejoins.
+// without a leader helps nobody. What is missing is in the log line; the others wait for this node for a while (vacant.left-behind).
 func handoverReleaseShort(now time.Time, v *View) Verdict {
 	h := v.Handover
 	switch {

@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
@@ -33,6 +34,7 @@ var vacantRules = []Rule{
 	{"vacant.priority", vacantPriority},
 	{"vacant.timeline", vacantTimeline},
 	{"vacant.lagging", vacantLagging},
+	{"vacant.left-behind", vacantLeftBehind},
 	{"vacant.acquire", vacantAcquire},
 }
 
@@ -184,13 +186,20 @@ func vacantNotFounded(now time.Time, v *View) Verdict {
 }
 
 // vacantNewcomer lets the other members announce themselves before a node races that has seen no leader since it started: after a long
-// outage of the store, all member keys have expired, and those who were there come back at once.
+// outage of the store, all member keys have expired, and those who were there come back at once. After an end of the whole cluster the last
+// leader may be the last to come back, too: who lacks some of what it had waits for it for W.
 func vacantNewcomer(now time.Time, v *View) Verdict {
-	end := v.Vacancy.Since.Add(v.newcomerTime())
-	if v.Vacancy.LastName != "" || v.primary() || !now.Before(end) {
-		return pass("we know who led last, or have waited for the others")
+	if v.Vacancy.LastName != "" || v.primary() {
+		return pass("we know who led last")
 	}
-	return wait(end, "this node has just started: waiting for other members to announce themselves").until(end)
+	end, why := v.Vacancy.Since.Add(v.newcomerTime()), ""
+	if lag := v.lag(); lag > 0 {
+		end, why = v.Vacancy.Since.Add(v.w(now)), fmt.Sprintf(" (somebody had %d bytes more of the log)", lag)
+	}
+	if !now.Before(end) {
+		return pass("we have waited for the others")
+	}
+	return wait(end, "this node has just started: waiting for other members to announce themselves%s", why).until(end)
 }
 
 // newcomerTime is how long members of a store that knows nobody are given to announce themselves.
@@ -267,11 +276,10 @@ func vacantBehind(now time.Time, v *View) Verdict {
 func vacantPriority(now time.Time, v *View) Verdict {
 	self, _ := v.Local.position()
 	r := v.race(now, v.Vacancy.Since, self)
-	f := v.Store.Cluster.Failover
 	switch {
 	case r.tied == "" || v.primary():
 		return pass("no member with as much log has a higher priority")
-	case requestDue(now, f) && f.Candidate == v.Self.Name:
+	case v.chosen(now):
 		return pass("an operator named this node")
 	}
 	return wait(v.Peers[r.tied].At.Add(answerAge), "%s has equally tolerable WAL position and a higher priority than this node", r.tied)
@@ -292,17 +300,38 @@ func vacantTimeline(now time.Time, v *View) Verdict {
 	return pass("our timeline is older than the cluster's, but check_timeline is off")
 }
 
+// lag is how many bytes this node lacks of what the last leader had when it said so last; below zero: it has more.
+func (v *View) lag() int64 {
+	self, _ := v.Local.position()
+	return int64(v.Store.Cluster.Status.Optime) - int64(self.LSN)
+}
+
+// chosen says whether an operator named this node as the candidate of a switchover or failover.
+func (v *View) chosen(now time.Time) bool {
+	f := v.Store.Cluster.Failover
+	return requestDue(now, f) && f.Candidate == v.Self.Name
+}
+
 // vacantLagging keeps a standby out of the race that is further behind the leader's last known position than maximum_lag_on_failover,
 // unless an operator named it.
 func vacantLagging(now time.Time, v *View) Verdict {
-	self, _ := v.Local.position()
-	f := v.Store.Cluster.Failover
-	named := requestDue(now, f) && f.Candidate == v.Self.Name
-	lag := int64(v.Store.Cluster.Status.Optime) - int64(self.LSN)
-	if named || v.primary() || lag <= v.Settings.MaximumLagOnFailover {
+	if v.chosen(now) || v.primary() || v.lag() <= v.Settings.MaximumLagOnFailover {
 		return pass("we are not too far behind the leader's last known position")
 	}
-	return rest("this node lacks %d bytes of what the leader had, more than maximum_lag_on_failover", lag)
+	return rest("this node lacks %d bytes of what the leader had, more than maximum_lag_on_failover", v.lag())
+}
+
+// vacantLeftBehind waits for a leader that has ended in order before anybody had all of its log: it is most likely to come back, with rows
+// that a promotion here would lose for a planned act. It ends when that node's member key goes, or after W.
+func vacantLeftBehind(now time.Time, v *View) Verdict {
+	end, last := v.Vacancy.Since.Add(v.w(now)), v.Vacancy.LastName
+	switch {
+	case !v.Vacancy.Ended || v.named(now) || v.primary() || v.lag() <= 0:
+		return pass("we lack nothing of a leader that has ended in order")
+	case findMember(&v.Store.Cluster, last) == nil || !now.Before(end):
+		return pass(last + " does not come back")
+	}
+	return wait(end, "%s has ended in order with %d bytes of the log that are not here: waiting for it to come back", last, v.lag()).until(end)
 }
 
 // vacantAcquire asks for the leader key.

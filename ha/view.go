@@ -214,6 +214,7 @@ type Vacancy struct {
 	Last     *dcs.Member  // the last leader, as its member key was when we saw it last; nil: none known
 	LastSeen time.Time
 	LastName string
+	Ended    bool      // the last leader's server was stopped in order, as it said when it released its key
 	Moved    time.Time // when our own position was last seen to grow during the vacancy
 }
 

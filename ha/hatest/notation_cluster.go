@@ -70,7 +70,7 @@ func readMember(s *situation, w *words) {
 	s.v.Store.Cluster.Members = append(s.v.Store.Cluster.Members, m)
 }
 
-// readVacant: since TIME [last NAME] [moved TIME]: nobody leads, and we remember since when, who did, and when our log grew last.
+// readVacant: since TIME [last NAME] [ended] [moved TIME]: nobody leads, and we remember since when, who did, whether in order, and when our log grew last.
 func readVacant(s *situation, w *words) {
 	s.v.Store.Cluster.Leader = nil
 	for w.more() {
@@ -81,6 +81,8 @@ func readVacant(s *situation, w *words) {
 			s.last = w.next()
 		case "moved":
 			s.v.Vacancy.Moved = w.time()
+		case "ended":
+			s.v.Vacancy.Ended = true
 		default:
 			w.unknown(x)
 		}
