@@ -43,5 +43,7 @@
 //   - embedetcd: an etcd member inside the agent; see [EmbedEtcd]. In the environment PATRONI_EMBEDETCD_*.
 //   - tanist: {minimum_ttl: N}, in the dynamic configuration: ttl may be as low as N (3 to 20 s), loop_wait and
 //     retry_timeout as low as 1 s, as long as no Patroni member lives.
+//   - tanist: {handover_timeout: N}, in the dynamic configuration: how many seconds (1 to 3600, 5 by default) a standby may
+//     take to receive the end of the log of a leader that is stopped in order.
 //   - bootstrap.users is honoured, which Patroni 4 dropped.
 package config

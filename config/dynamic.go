@@ -198,6 +198,7 @@ func (b *settingsBuilder) failover(s *section) {
 	b.s.MaxTimelinesHistory = int(s.integer("max_timelines_history", 0, 0, math.MaxInt32, ""))
 	b.s.CheckTimeline = s.boolean("check_timeline", false)
 	b.s.PrimaryStartTimeout = seconds(s.integer(alias(s, "primary_start_timeout", "master_start_timeout"), 300, 0, forever, "s"))
+	b.s.HandoverTimeout = seconds(s.sub("tanist").integer("handover_timeout", 5, 1, 3600, "s"))
 	b.s.PrimaryRaceBackoff = seconds(s.integer("primary_race_backoff", 2, 0, forever, "s"))
 }
 
@@ -257,7 +258,7 @@ func checkDynamicKeys(dcs *section) {
 		dcs.known[k] = true
 	}
 	own := dcs.sub("tanist")
-	own.known["minimum_ttl"] = true
+	own.known["minimum_ttl"], own.known["handover_timeout"] = true, true
 	own.done()
 	pg := dcs.sub("postgresql")
 	markSettings(pg)

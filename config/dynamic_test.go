@@ -59,6 +59,19 @@ func TestTimeoutsAreMadeToFit(t *testing.T) {
 	}
 }
 
+func TestHandoverTimeout(t *testing.T) {
+	c := mustLoad(t, minimal)
+	for raw, want := range map[string]time.Duration{
+		`{}`:                                 5 * time.Second,
+		`{"tanist":{"handover_timeout":60}}`: time.Minute,
+		`{"tanist":{"handover_timeout":0}}`:  5 * time.Second, // refused, and said
+	} {
+		if s := dynamic(t, c, raw); s.HandoverTimeout != want || strings.Contains(raw, ":0") != strings.Contains(strings.Join(s.Notices, ""), "tanist.handover_timeout") {
+			t.Errorf("%s: %v, %q", raw, s.HandoverTimeout, s.Notices)
+		}
+	}
+}
+
 // Whatever the three times are, what is used fits, and fits again unchanged.
 func FuzzTimeouts(f *testing.F) {
 	f.Add(int64(30), int64(10), int64(10), int64(20))

@@ -8,9 +8,6 @@ import (
 	"github.com/tanist-ha/tanist/postgres"
 )
 
-// handoverBudget bounds the wait for a standby to receive the end of the log (safety 7.3).
-const handoverBudget = 5 * time.Second
-
 // handoverRules carry a planned stop to its end: the key is released as soon as the log has ended here and a standby has all of it, with
 // no pause in between (safety section 7).
 var handoverRules = []Rule{
@@ -77,7 +74,7 @@ func handoverAwait(now time.Time, v *View) Verdict {
 	var ask []Action
 	for _, m := range v.candidates(h.Candidate) {
 		p := v.Peers[m.Name]
-		if p.Asking == 0 && (p.AskedAt.Before(h.EndAt) || now.Sub(p.At) >= retry) && now.Before(h.EndAt.Add(handoverBudget)) {
+		if p.Asking == 0 && (p.AskedAt.Before(h.EndAt) || now.Sub(p.At) >= retry) && now.Before(v.handoverEnd()) {
 			ask = append(ask, AwaitPeer{Member: m, LSN: h.End})
 		}
 	}
@@ -93,7 +90,7 @@ func handoverGiveUp(now time.Time, v *View) Verdict {
 	switch {
 	case h.Why != WhySwitchover || v.Lease.State != LeaseHeld:
 		return pass("it is no switchover")
-	case v.candidatesLeft(h.Candidate) && now.Before(h.EndAt.Add(handoverBudget)):
+	case v.candidatesLeft(h.Candidate) && now.Before(v.handoverEnd()):
 		return pass("there is time left")
 	case v.Task != nil:
 		return rest("no standby has everything; waiting for the server to end before it is started again")
@@ -109,7 +106,7 @@ func handoverReleaseShort(now time.Time, v *View) Verdict {
 	switch {
 	case h.Why != WhyShutdown || v.Lease.State != LeaseHeld:
 		return pass("the agent does not end")
-	case v.candidatesLeft("") && now.Before(h.EndAt.Add(handoverBudget)):
+	case v.candidatesLeft("") && now.Before(v.handoverEnd()):
 		return pass("there is time left")
 	case v.Task != nil:
 		return rest("no standby has everything; waiting for the server to end")
@@ -125,7 +122,7 @@ func handoverWaiting(now time.Time, v *View) Verdict {
 	if v.Lease.State == LeaseNone || v.Lease.State == LeaseLost {
 		return act("the leader key is gone", EndHandover{})
 	}
-	end := h.EndAt.Add(handoverBudget)
+	end := v.handoverEnd()
 	if v.Lease.State == LeaseDoubt && v.Store.Problem != "" && !now.Before(end) {
 		return act("whether the leader key was released is unknown, and DCS is not accessible: the hand-over is given up",
 			EndHandover{Why: "DCS is not accessible: " + v.Store.Problem})
@@ -150,6 +147,9 @@ func missing(h *Handover) string {
 	}
 	return fmt.Sprintf("%d bytes", h.End-min(h.Best, h.End))
 }
+
+// handoverEnd is until when a standby may take to receive the end of the log (safety 7.3).
+func (v *View) handoverEnd() time.Time { return v.Handover.EndAt.Add(v.Settings.HandoverTimeout) }
 
 // candidates lists the members that a planned hand-over may go to.
 func (v *View) candidates(named string) []dcs.Member {

@@ -38,9 +38,12 @@ var vacantRules = []Rule{
 	{"vacant.acquire", vacantAcquire},
 }
 
+// handedOverPatience is how long the node that has given the key up stays out of the race for it.
+const handedOverPatience = 5 * time.Second
+
 // vacantHandedOver lets another take the key that we have just given up.
 func vacantHandedOver(now time.Time, v *View) Verdict {
-	end := v.Vacancy.Since.Add(handoverBudget)
+	end := v.Vacancy.Since.Add(handedOverPatience)
 	if v.Lease.Cause != "released" || v.Vacancy.LastName != v.Self.Name || !now.Before(end) {
 		return pass("we have not just handed over")
 	}

@@ -23,6 +23,7 @@ type Settings struct {
 	CheckTimeline        bool          // a candidate must be on the newest known timeline
 	PrimaryStartTimeout  time.Duration // how long a crashed primary may take to start in place; 0: hand over
 	PrimaryRaceBackoff   time.Duration // longest wait for WAL that still moves under a leader without a guard
+	HandoverTimeout      time.Duration // how long a standby may take to receive the end of the log of a leader that was stopped
 	MaxTimelinesHistory  int           // lines kept in /history; 0: all
 
 	Tags     Tags

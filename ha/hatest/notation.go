@@ -101,7 +101,7 @@ func newSituation() *situation {
 	s := &situation{now: now}
 	v := &s.v
 	v.Settings = ha.Settings{TTL: 30 * time.Second, LoopWait: 10 * time.Second, RetryTimeout: 10 * time.Second,
-		MaximumLagOnFailover: 1 << 20, PrimaryStartTimeout: 5 * time.Minute, PrimaryRaceBackoff: 2 * time.Second,
+		MaximumLagOnFailover: 1 << 20, PrimaryStartTimeout: 5 * time.Minute, PrimaryRaceBackoff: 2 * time.Second, HandoverTimeout: 5 * time.Second,
 		Tags: ha.Tags{FailoverPriority: 1}, Postgres: postgres.Settings{UsePgRewind: true}}
 	v.AskedTTL = v.Settings.TTL
 	moment := now.Add(-100 * time.Millisecond)

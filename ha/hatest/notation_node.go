@@ -45,7 +45,7 @@ func readTags(s *situation, w *words) {
 	}
 }
 
-// readSettings: [ttl D] [loop D] [retry D] [lag BYTES] [start-timeout D] [check-timeline] [standby-cluster] [slots] [no-rewind] [wipe] [unknown]
+// readSettings: [ttl D] [loop D] [retry D] [lag BYTES] [handover D] [start-timeout D] [check-timeline] [standby-cluster] [slots] [no-rewind] [wipe] [unknown]
 // wipe: a diverged data directory may be removed; unknown: the server was not told them yet.
 func readSettings(s *situation, w *words) {
 	t := &s.v.Settings
@@ -60,6 +60,8 @@ func readSettings(s *situation, w *words) {
 			t.RetryTimeout = w.duration()
 		case "lag":
 			t.MaximumLagOnFailover = int64(w.number())
+		case "handover":
+			t.HandoverTimeout = w.duration()
 		case "start-timeout":
 			t.PrimaryStartTimeout = w.duration()
 		case "check-timeline":

@@ -92,8 +92,8 @@ func (w *World) parse(raw []byte) (ha.Settings, error) {
 	}
 	d := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	return ha.Settings{TTL: d(c.TTL), LoopWait: d(c.LoopWait), RetryTimeout: d(c.Retry), MaximumLagOnFailover: c.Lag,
-		PrimaryStartTimeout: d(c.StartTime), Failsafe: c.Failsafe, PrimaryRaceBackoff: 2 * time.Second, Tags: ha.Tags{FailoverPriority: 1},
-		Postgres: postgres.Settings{UsePgRewind: true, RemoveOnDiverged: true, RemoveOnRewindFailure: true}}, nil
+		PrimaryStartTimeout: d(c.StartTime), Failsafe: c.Failsafe, PrimaryRaceBackoff: 2 * time.Second, HandoverTimeout: 5 * time.Second,
+		Tags: ha.Tags{FailoverPriority: 1}, Postgres: postgres.Settings{UsePgRewind: true, RemoveOnDiverged: true, RemoveOnRewindFailure: true}}, nil
 }
 
 func (w *World) node(name string) *node {
