@@ -103,6 +103,7 @@ func (g *greeter) listen(ctx context.Context, u url.URL, files *TLS) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+helloPath, g.answer)
+	mux.HandleFunc("/", notYet)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: askTimeout}
 	g.servers = append(g.servers, srv)
 	g.work.Go(func() { _ = srv.Serve(l) })
@@ -122,6 +123,12 @@ func (g *greeter) close() {
 	if g.client != nil {
 		g.client.CloseIdleConnections()
 	}
+}
+
+// notYet answers what running members ask at this address. It must not be "not found": while this was the address of etcd's leader, followers ask here
+// for the renewal of sessions until they have elected another, and take that for the end of the session.
+func notYet(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "an etcd member waits here to take part in a cluster", http.StatusServiceUnavailable)
 }
 
 func (g *greeter) answer(w http.ResponseWriter, r *http.Request) {

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"go.etcd.io/etcd/server/v3/lease"
+	"go.etcd.io/etcd/server/v3/lease/leasehttp"
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
@@ -297,5 +301,44 @@ func TestDataDirectory(t *testing.T) {
 	}
 	if _, err := embedetcd.Start(within(t, limit), again); err == nil || !strings.Contains(err.Error(), "chmod 700") {
 		t.Errorf("a directory that all may write: %v", err)
+	}
+}
+
+// TestLookKnowsWhoAnswers: an identity that is lost is not healthy because another one answers at its address.
+func TestLookKnowsWhoAnswers(t *testing.T) {
+	m := settled(t, start(t, 1)[0], healthy(1))[0]
+	lost := []members.Member{{ID: m.ID + 1, Name: m.Name, ClientURLs: m.ClientURLs}}
+	members.Look(within(t, limit), lost, nil)
+	if m := lost[0]; m.Healthy || m.Leader || m.SizeBytes != 0 || !strings.Contains(m.Problem, "another member answers") {
+		t.Fatalf("%+v", m)
+	}
+}
+
+// TestWaitingMemberEndsNoSession: an empty member that waits at the address of the cluster's dead leader knows nothing of its sessions. To those
+// who still ask there, as followers do until they elect, it must not say "not found": that would end the session of a healthy primary.
+func TestWaitingMemberEndsNoSession(t *testing.T) {
+	configs, err := embedetcd.Local(3, t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &lines{}
+	configs[0].Logger = slog.New(slog.NewTextHandler(log, nil))
+	ctx, cancel := context.WithCancel(within(t, limit))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := embedetcd.Start(ctx, configs[0])
+		ended <- err
+	}()
+	log.wait(t, "does not answer")
+	at := configs[0].PeerURLs[0]
+	if _, err := leasehttp.RenewHTTP(ctx, 1, at+leasehttp.LeasePrefix, http.DefaultTransport); err == nil || errors.Is(err, lease.ErrLeaseNotFound) {
+		t.Errorf("a renewal asked of it: %v", err)
+	}
+	if _, err := leasehttp.TimeToLiveHTTP(ctx, 1, false, at+leasehttp.LeaseInternalPrefix, http.DefaultTransport); err == nil || errors.Is(err, lease.ErrLeaseNotFound) {
+		t.Errorf("the rest of a session asked of it: %v", err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

@@ -85,20 +85,37 @@ func (g gateway) SessionTTL(ctx context.Context, session string) (time.Duration,
 // Leader implements Store.
 func (g gateway) Leader(ctx context.Context) (int, error) {
 	for i, a := range g.addresses {
-		var reply struct {
-			Header struct {
-				Member string `json:"member_id"`
-			}
-			Leader string
-		}
-		if err := g.at(a).call(ctx, "/v3/maintenance/status", map[string]any{}, &reply); err != nil {
-			continue // another member may lead
-		}
-		if reply.Leader == reply.Header.Member {
+		id, leader, err := g.at(a).status(ctx)
+		if err == nil && id == leader {
 			return i, nil
 		}
 	}
 	return 0, errors.New("no etcd member says that it leads")
+}
+
+// status tells the identities of a member and of the leader that it knows.
+func (g gateway) status(ctx context.Context) (id, leader string, err error) {
+	var reply struct {
+		Header struct {
+			Member string `json:"member_id"`
+		}
+		Leader string
+	}
+	err = g.call(ctx, "/v3/maintenance/status", map[string]any{}, &reply)
+	return reply.Header.Member, reply.Leader, err
+}
+
+// MoveLeader hands etcd's leadership to the member at an address, which need not be one of the nodes'.
+func (g gateway) MoveLeader(ctx context.Context, address string) error {
+	id, leader, err := g.at(address).status(ctx)
+	if err != nil || id == leader {
+		return err
+	}
+	from, err := g.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	return g.at(g.addresses[from]).call(ctx, "/v3/maintenance/transfer-leadership", map[string]any{"targetID": id}, nil)
 }
 
 // EnableAuth makes etcd ask for a user and a password: root and the given one. The harness's own calls are refused from

@@ -167,6 +167,10 @@ func (m *Member) look(ctx context.Context, files *TLS) {
 		m.Problem = "it does not answer: " + err.Error()
 		return
 	}
+	if id := st.Header.GetMemberId(); id != m.ID {
+		m.Problem = fmt.Sprintf("another member answers at its address, %x: this one has lost its disk", id)
+		return
+	}
 	m.SizeBytes, m.InUseBytes, m.Version = st.DbSize, st.DbSizeInUse, st.Version
 	m.Leader, m.Healthy = st.Leader == m.ID, st.Leader != 0
 	m.Problem = strings.Join(st.Errors, "; ")
