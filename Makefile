@@ -1,26 +1,29 @@
 # Targets for people: demo, build, test. Everything else serves those who change the code.
 # GO may name another toolchain. Nothing here needs more than Go, make and, for what is missing, root or sudo.
 
-GO ?= go
+export GO ?= go
+# Programs, checks and tests are compiled alike, so that nothing is compiled twice but for the race detector, which wants cgo.
 # -buildvcs=false: a clone that belongs to another user than the one who builds must build as well.
-GOBUILD := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags='-s -w'
-TESTFLAGS := -buildvcs=false -timeout 20m
-GOTEST := $(GO) test $(TESTFLAGS)
+export CGO_ENABLED := 0
+export GOFLAGS := -buildvcs=false -trimpath
+GOBUILD := $(GO) build -ldflags='-s -w'
+GOTEST := $(GO) test -timeout 30m
 GOTOOL := $(GO) tool -modfile=internal/tools/go.mod
-GORUN := $(GO) run -buildvcs=false
+GORUN := $(GO) run
 # Runs tests as `go test`, and remembers which have passed: docs/dcs.md is held to it.
-EVIDENCE := GO=$(GO) $(GORUN) ./internal/evidence
+EVIDENCE := $(GORUN) ./internal/evidence
 RECORD := out/tests.json
 
-# The simulator is compute-bound: under the race detector it would take most of the time that `make test` has.
+# The simulator is compute-bound: under the race detector it would take most of the time that `make test` has. The others wait for most
+# of theirs. They are started in this order: the end-to-end tests take the longest.
 SIM := ./ha/hatest/...
-NOT_SIM = $$($(GO) list ./... | grep -v '/ha/hatest')
+NOT_SIM = ./e2e ./postgres/instance ./dcs/... $$($(GO) list ./... | grep -v '/ha/hatest')
 SEEDS ?= 20000
 
 # Servers of other projects that tests run, each built from a module of its own: bin/tools/NAME from internal/tools/NAME.
 TOOLS := $(patsubst internal/tools/%/go.mod,bin/tools/%,$(wildcard internal/tools/*/go.mod))
 
-.PHONY: build test check demo bench bench-calm bench-failover bench-dcs chaos sim test-majors tools packages-test packages-demo clean
+.PHONY: build test test-servers test-sim check demo bench bench-calm bench-failover bench-dcs chaos sim test-majors tools packages-test packages-demo clean
 
 build:
 	$(GOBUILD) -o bin/ ./cmd/tanist ./cmd/tanistctl
@@ -28,9 +31,16 @@ build:
 # All tests, with real servers; installs what they need. .ci/run calls this.
 test: packages-test tools check
 	@mkdir -p $(dir $(RECORD)) && rm -f $(RECORD)
-	CI=true $(EVIDENCE) run $(RECORD) $(TESTFLAGS) -count=1 -race $(NOT_SIM)
-	CI=true $(EVIDENCE) run $(RECORD) $(TESTFLAGS) -count=1 -v $(SIM)
+	$(MAKE) -j2 test-servers test-sim
 	$(EVIDENCE) check $(RECORD) docs/dcs.md
+
+test-servers:
+	CI=true CGO_ENABLED=1 $(EVIDENCE) run $(RECORD) -timeout 30m -count=1 -race -p 3 $(NOT_SIM)
+
+# In what time the others leave.
+test-sim: log := $(dir $(RECORD))sim.log
+test-sim:
+	@CI=true nice $(EVIDENCE) run $(RECORD) -timeout 30m -count=1 -v $(SIM) >$(log) 2>&1; code=$$?; cat $(log); exit $$code
 
 # What a reader should not have to look for.
 check:
@@ -80,7 +90,7 @@ tools: $(TOOLS)
 
 bin/tools/%: internal/tools/%/go.mod internal/tools/%/go.sum
 	@mkdir -p $(@D)
-	GOFLAGS= CGO_ENABLED=0 $(GO) build -C internal/tools/$* -buildvcs=false -trimpath -ldflags='-s -w' -o $(CURDIR)/$@ tool
+	$(GO) build -C internal/tools/$* -ldflags='-s -w' -o $(CURDIR)/$@ tool
 
 packages-test:
 	@scripts/install-packages test

@@ -54,15 +54,25 @@ func Build(ctx context.Context) (Programs, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return p, err
 	}
-	const module = "github.com/tanist-ha/tanist"
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/",
-		module+"/cmd/tanist", module+"/cmd/tanistctl", module+"/internal/testcluster/reaper")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		_ = os.RemoveAll(dir)
-		return Programs{}, fmt.Errorf("build the programs: %w\n%s", err, strings.TrimSpace(string(out)))
+	if err := p.build(ctx, "cmd/tanist", "cmd/tanistctl", "internal/testcluster/reaper"); err != nil {
+		p.Remove()
+		return Programs{}, err
 	}
 	return p, nil
+}
+
+// build compiles packages of the module, named by their folders, with the flags of the Makefile: what it has compiled is not compiled again.
+func (p Programs) build(ctx context.Context, packages ...string) error {
+	args := []string{"build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", p.Dir + "/"}
+	for _, name := range packages {
+		args = append(args, "github.com/tanist-ha/tanist/"+name)
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the programs: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
 
 // FindPostgres returns the program folder of PostgreSQL 15 where it is installed, else of the newest server.

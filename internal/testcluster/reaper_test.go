@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,14 +14,15 @@ import (
 // TestReaper: the end of the leash ends everything, as it does when the harness dies.
 func TestReaper(t *testing.T) {
 	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./reaper").CombinedOutput(); err != nil {
-		t.Fatalf("build the reaper: %v\n%s", err, out)
+	programs := Programs{Dir: bin}
+	if err := programs.build(t.Context(), "internal/testcluster/reaper"); err != nil {
+		t.Fatal(err)
 	}
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{Options: Options{Programs: Programs{Dir: bin}}, Dir: filepath.Join(dir, "cluster")}
+	c := &Cluster{Options: Options{Programs: programs}, Dir: filepath.Join(dir, "cluster")}
 	if err := os.Mkdir(c.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 )
@@ -21,8 +20,9 @@ func TestStores(t *testing.T) {
 	if err := errors.Join(os.Chmod(bin, 0o755), os.Chmod(bin+"/..", 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./reaper").CombinedOutput(); err != nil {
-		t.Fatalf("build the reaper: %v\n%s", err, out)
+	programs := Programs{Dir: bin}
+	if err := programs.build(t.Context(), "internal/testcluster/reaper"); err != nil {
+		t.Fatal(err)
 	}
 	// An embedded etcd is in the agents, which the end-to-end tests start.
 	for _, kind := range []Kind{EtcdStore, ConsulStore, ZooKeeperStore} {
@@ -30,7 +30,7 @@ func TestStores(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
-			c, err := New(ctx, Options{Programs: Programs{Dir: bin}, PGBin: "/", Kind: kind, Servers: 3})
+			c, err := New(ctx, Options{Programs: programs, PGBin: "/", Kind: kind, Servers: 3})
 			var missing *MissingError
 			if errors.As(err, &missing) && os.Getenv("CI") == "" {
 				t.Skip(err)

@@ -5,13 +5,12 @@ package hangtest
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/tanist-ha/tanist/ha/bootclock"
 	"github.com/tanist-ha/tanist/ha/guard"
+	"github.com/tanist-ha/tanist/internal/testcluster"
 )
 
 // The guard of the real program: it becomes a guard before its heavy packages take memory. What is not private is shared with the agent,
@@ -20,20 +19,16 @@ func TestMemoryOfTheProgram(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the program")
 	}
-	program := os.Getenv("TANIST_PROGRAM") // built already
-	if program == "" {
-		program = filepath.Join(t.TempDir(), "tanist")
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../../../cmd/tanist")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("go build: %v\n%s", err, out)
-		}
+	programs, err := testcluster.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer programs.Remove()
 	clock, err := bootclock.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := guard.New(guard.Config{Executable: program, Boottime: clock.Boottime})
+	g, err := guard.New(guard.Config{Executable: programs.Tanist(), Boottime: clock.Boottime})
 	if err != nil {
 		t.Fatal(err)
 	}
