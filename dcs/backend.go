@@ -3,6 +3,7 @@ package dcs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -13,6 +14,9 @@ var (
 	ErrConflict = errors.New("condition does not hold")
 	// ErrUnknown: the fate of the request is unknown; it may have happened, or may still happen.
 	ErrUnknown = errors.New("outcome unknown")
+	// ErrSettled is an ErrUnknown that the store has answered: it has carried the request out or never will, and does not tell which. A
+	// linearizable read shows it. (etcd, for a write that its quota refuses.)
+	ErrSettled = fmt.Errorf("%w, though settled", ErrUnknown)
 	// ErrUnavailable: the store did not serve the request, and it certainly had no effect.
 	ErrUnavailable = errors.New("store unavailable")
 	// ErrSessionLost: the session has ended; this is final, open another. A store that is another one than granted the session (it was

@@ -605,6 +605,50 @@ func TestRebindArrivesLate(t *testing.T) {
 	}
 }
 
+// TestRebindWithoutRoom: a store whose room ends while the keys are to move takes no write that would settle the move, and needs none: its refusal
+// says that the attempt is over, and a read what became of it. The leader goes on under the session that has the key.
+func TestRebindWithoutRoom(t *testing.T) {
+	for fate, took := range map[memory.Fate]bool{memory.Full: false, memory.FullNow: true} {
+		t.Run(fmt.Sprint("carried out ", took), func(t *testing.T) {
+			w := newWorld(t)
+			a := w.node("a")
+			a.alive(ttl)
+			h := a.acquire()
+			full := false
+			a.fate = func(_ int, op memory.Op) memory.Fate {
+				writes := op.Kind == "open" || op.Txn != nil && len(op.Txn.Do) > 0
+				switch {
+				case full && writes:
+					return memory.Full
+				case op.Kind == "apply" && writes:
+					full = true
+					return fate
+				}
+				return memory.Served
+			}
+			_, err := a.renew(h, 2*ttl)
+			w.is(err, dcs.ErrSettled)
+			want := ttl
+			if took {
+				want = 2 * ttl
+			}
+			for range 5 {
+				if h, err = a.renew(h, 2*ttl); err != nil {
+					t.Fatalf("without room: %v", err)
+				}
+				w.equal(h.TTL, want)
+				w.equal(a.load().Leader.Meta, h.Leader)
+				w.pass(ttl / 2)
+			}
+			a.fate = nil
+			if h, err = a.renew(h, 2*ttl); err != nil || h.TTL != 2*ttl {
+				t.Fatalf("with room again: %+v, %v", h, err)
+			}
+			w.equal(w.store.Sessions(), []string{h.Leader.Session})
+		})
+	}
+}
+
 // While the leader key is ours, KeepAlive leaves the session alone; when it is not any more, it follows the ttl.
 func TestKeepAliveOfALeader(t *testing.T) {
 	w := newWorld(t)

@@ -12,6 +12,7 @@ type move struct {
 	to    Session
 	asked time.Duration
 	from  Meta // the leader key as the attempt's condition named it
+	over  bool // it cannot happen any more, if it has not
 }
 
 // rebind moves leader and member key to a session of the asked TTL, and returns the leader key as it is then. If no such
@@ -49,6 +50,7 @@ func (c *Client) rebind(ctx context.Context, r Renew, lead Meta) (Meta, error) {
 		c.old = append(c.old, x) // nothing is bound to it
 		return Meta{}, fmt.Errorf("move to another session: %w", err)
 	default:
+		m.over = errors.Is(err, ErrSettled)
 		c.moving = m
 		c.forget()
 		return Meta{}, fmt.Errorf("move to another session: %w", err)
@@ -93,6 +95,7 @@ func (c *Client) resolve(ctx context.Context) error {
 		return nil
 	case !c.ours(l, c.session): // the attempt's condition can never hold again
 		c.setLeads(false)
+	case m.over: // a store without room would refuse the touch, too
 	case l.Meta.Version == m.from.Version && l.Meta.Created == m.from.Created:
 		_, err := c.backend.Apply(ctx, Txn{ // a touch, after which the attempt's condition does not hold
 			If: []Cond{c.exactly(l.Meta)},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -179,68 +178,6 @@ func leaderOf(t *testing.T, servers []*etcdtest.Server) *etcdtest.Server {
 	}
 	t.Fatal("etcd has no leader")
 	return nil
-}
-
-// TestNoSpace: an etcd whose quota is used up takes no write, and says how to make room; a leader goes on proving that it leads.
-func TestNoSpace(t *testing.T) {
-	// etcd learns of its size when it commits to disk, by default every 100 ms: until then, any number of writes fits.
-	servers := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes", "65536", "--backend-batch-limit", "1"}})
-	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
-	x := session(t, b, 60*time.Second)
-	put(t, b, "/leader", "a", x)
-	fill := dcs.Txn{Do: []dcs.Write{{Key: "/big", Value: make([]byte, 32<<10)}}}
-	var err error
-	for range 20 {
-		if _, err = b.Apply(within(t, limit), fill); err != nil {
-			break
-		}
-	}
-	const hint = "etcd's quota is used up: compact, defragment, then `etcdctl alarm disarm`"
-	wantError(t, err, dcs.ErrUnknown, hint)
-	_, err = b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("v")}}})
-	wantError(t, err, dcs.ErrUnknown, hint)
-	if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{{Key: "/leader", Session: x.ID()}}}); err != nil {
-		t.Errorf("the leader cannot prove that it leads: %v", err)
-	}
-	_, err = b.OpenSession(within(t, limit), 30*time.Second)
-	wantError(t, err, dcs.ErrUnknown, hint)
-}
-
-// TestNoSpaceMayHideSuccess: etcd looks at its quota before a write is proposed and again when it is applied. A write that passes the first look
-// and not the second is applied, and answered as if the quota had refused it (etcd's issue 16659).
-func TestNoSpaceMayHideSuccess(t *testing.T) {
-	servers := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes", "2097152", "--backend-batch-limit", "1"}})
-	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
-	type refusal struct {
-		key string
-		err error
-	}
-	var last [32]refusal
-	var wg sync.WaitGroup
-	ctx := within(t, 2*limit)
-	for i := range last {
-		wg.Go(func() { // writes until the store refuses
-			for n := 0; last[i].err == nil; n++ {
-				last[i].key = fmt.Sprintf("/%d/%d", i, n)
-				_, last[i].err = b.Apply(ctx, dcs.Txn{Do: []dcs.Write{{Key: last[i].key, Value: make([]byte, 8<<10)}}})
-			}
-		})
-	}
-	wg.Wait()
-	hidden := 0
-	for _, r := range last {
-		if !strings.Contains(r.err.Error(), "space exceeded") {
-			t.Errorf("another error: %v", r.err)
-		}
-		if get(t, b, r.key) != nil {
-			hidden++
-		}
-		wantError(t, r.err, dcs.ErrUnknown, "")
-	}
-	t.Logf("%d of %d refused writes were applied", hidden, len(last))
-	if hidden == 0 {
-		t.Error("no write was applied and said to be refused")
-	}
 }
 
 // TestIPv6: an endpoint in brackets.

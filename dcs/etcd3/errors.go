@@ -16,7 +16,7 @@ import (
 type Error struct {
 	Op       string // the request: "read", "apply", "keepalive", ...
 	Endpoint string // who answered or failed to, "" if none could be reached
-	Class    error  // dcs.ErrConflict, ErrUnknown, ErrUnavailable or ErrSessionLost
+	Class    error  // dcs.ErrConflict, ErrUnknown, ErrSettled, ErrUnavailable or ErrSessionLost
 	Err      error  // what etcd, gRPC or the context said; may be nil
 	Hint     string // what an operator can do about it; may be ""
 }

@@ -170,7 +170,7 @@ func (t *tour) final(ctx context.Context, ep *endpoint, err error, named bool) e
 	case refused:
 		e.Class = dcs.ErrUnavailable
 	case veiled:
-		e.Class = dcs.ErrUnknown
+		e.Class = dcs.ErrSettled
 	case relogin:
 		if named {
 			return nil // this member may have lost our token just now; the next one may know it

@@ -99,14 +99,19 @@ func (b *Backend) fated(ctx context.Context, op Op, do func(*Store, Fate) error)
 		return fmt.Errorf("%s: %w (injected)", op.Kind, dcs.ErrUnavailable)
 	case RequestLost:
 		return fmt.Errorf("%s: %w (request lost, injected)", op.Kind, dcs.ErrUnknown)
+	case Full:
+		return fmt.Errorf("%s: %w (no room, injected)", op.Kind, dcs.ErrSettled)
 	}
 	s := b.store
 	s.mu.Lock()
 	s.expire()
 	err := do(s, fate)
 	s.unlock()
-	if fate == ReplyLost {
+	switch fate {
+	case ReplyLost:
 		return fmt.Errorf("%s: %w (reply lost, injected)", op.Kind, dcs.ErrUnknown)
+	case FullNow:
+		return fmt.Errorf("%s: %w (the last room, injected)", op.Kind, dcs.ErrSettled)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", op.Kind, err)

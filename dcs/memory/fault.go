@@ -19,6 +19,8 @@ const (
 	Refused                 // dcs.ErrUnavailable: no effect
 	RequestLost             // dcs.ErrUnknown, and it had no effect
 	ReplyLost               // dcs.ErrUnknown, although it was carried out
+	Full                    // dcs.ErrSettled, and it had no effect: there is no room for it (a quota of etcd)
+	FullNow                 // dcs.ErrSettled, although it was carried out: it took the last room
 	// Deposed: a leader of the store that was deposed and does not know answers keepalives, of which its successor never hears; everything else
 	// is served by the successor. A Confirm whose two parts were answered by two leaders is dcs.ErrUnknown.
 	Deposed

@@ -115,10 +115,16 @@ func (w *World) storeSays(what *bool, text string, d time.Duration) {
 
 // refusal is the fate of a request to a store that refuses.
 func (w *World) refusal(op memory.Op, fate memory.Fate) memory.Fate {
-	if w.refuses || (w.readOnly && (op.Kind == "open" || (op.Txn != nil && len(op.Txn.Do) > 0))) {
+	writes := op.Kind == "open" || op.Txn != nil && len(op.Txn.Do) > 0
+	switch {
+	case w.refuses:
 		return memory.Refused
+	case !w.readOnly || !writes:
+		return fate
+	case w.ops%4 == 0: // as etcd does when its quota ends
+		return memory.FullNow
 	}
-	return fate
+	return memory.Full
 }
 
 // tag forbids a node to lead, or allows it again.

@@ -26,7 +26,7 @@ type World struct {
 	config        []byte
 	storeDown     bool
 	refuses       bool // the store says no to everything
-	readOnly      bool // the store says no to every write
+	readOnly      bool // the store has no room, and refuses every write
 	faulty        bool // faults happen now
 	lossy         bool // single messages are lost and late
 	pids          int
