@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,7 @@ func TestFailsafe(t *testing.T) {
 		{"the store is away for all", storeAway},
 		{"agents start again while the leader alone is cut off", membersRestart},
 		{"a member is dead", memberDead},
+		{"a member refuses", memberRefuses},
 	} {
 		if !t.Run(c.name, func(t *testing.T) {
 			s := f.siege(t)
@@ -117,16 +120,106 @@ func membersRestart(s *siege) {
 
 func memberDead(s *siege) {
 	s.step(s.other.KillAgent)
-	hear := s.silence(s.Nodes...)
-	s.step(func(ctx context.Context) error { return s.leader.WaitLog(ctx, "failsafe mode: "+s.other.Name) })
+	s.demoted(s.other, s.silence(s.Nodes...))
+}
+
+// memberRefuses: while the leader cannot read it, failsafe mode is turned off. One member knows, and accepts nobody any more; it leads next.
+func memberRefuses(s *siege) {
+	deaf := slices.DeleteFunc(slices.Clone(s.Nodes), func(n *testcluster.Node) bool { return n == s.other })
+	from := len(s.logOf(s.leader))
+	hear := s.silence(deaf...)
+	s.patch(s.other, map[string]any{"failsafe_mode": false})
+	s.newLeader(s.leader)
+	if s.leadsNow() != s.other {
+		s.t.Errorf("%s is the only one that reaches the store, and does not lead", s.other.Name)
+	}
+	said := s.logOf(s.leader)[from:]
+	if !strings.Contains(said, "failsafe mode: "+s.other.Name) || !strings.Contains(said, "502") {
+		s.t.Errorf("the demotion does not say that %s refused", s.other.Name)
+	}
+	hear()
+	s.patch(s.other, map[string]any{"failsafe_mode": true})
+}
+
+// patch changes the dynamic configuration by way of n.
+func (s *siege) patch(n *testcluster.Node, change map[string]any) {
+	s.t.Helper()
+	code, body, err := n.REST(s.t.Context(), "PATCH", "/config", change)
+	if s.must(err); code != 200 {
+		s.t.Fatalf("PATCH /config: %d: %s", code, body)
+	}
+}
+
+// leadsNow is the node that leads, nil: none.
+func (s *siege) leadsNow() *testcluster.Node {
+	s.t.Helper()
+	n, err := s.Leader(s.t.Context())
+	s.must(err)
+	return n
+}
+
+// demoted waits until the leader, whom a member has not accepted, takes no writes any more.
+func (s *siege) demoted(member *testcluster.Node, hear func()) {
+	s.t.Helper()
+	s.step(func(ctx context.Context) error { return s.leader.WaitLog(ctx, "failsafe mode: "+member.Name) })
 	eventually(s.t, "the server does not take writes any more", func() (bool, string) {
 		ctx, cancel := s.ctx()
 		defer cancel()
 		_, err := s.SQL(ctx, s.leader, "create temp table x ()")
 		return err != nil, "it does"
 	})
-	if now, err := s.Leader(s.t.Context()); err != nil || now != nil {
-		s.t.Errorf("nobody should lead; %v, %v", now, err)
+	if now := s.leadsNow(); now != nil {
+		s.t.Errorf("nobody should lead; %s does", now.Name)
 	}
 	hear()
+}
+
+// TestFailsafeAtTheDefaultTTL has a store that is away for longer than a ttl of 30 s.
+func TestFailsafeAtTheDefaultTTL(t *testing.T) {
+	if os.Getenv("CHAOS") == "" {
+		t.Skip("takes minutes: make chaos")
+	}
+	f := startFortress(t, testcluster.Options{})
+	f.step(func(ctx context.Context) error {
+		return f.PatchConfig(ctx, map[string]any{"failsafe_mode": true, "ttl": 30, "loop_wait": 10, "retry_timeout": 10})
+	})
+	for _, c := range []struct {
+		name string
+		run  func(s *siege)
+	}{
+		{"the store is away for all", storeAwayForLong},
+		{"a member is dead", memberDead},
+		{"a member refuses", memberRefuses},
+	} {
+		if !t.Run(c.name, func(t *testing.T) {
+			s := f.siege(t)
+			s.listed()
+			for _, n := range s.Nodes {
+				eventually(t, "the session of "+n.Name+" is one of 30 s", func() (bool, string) {
+					kv, err := s.Store.Get(t.Context(), s.Key("members/"+n.Name))
+					return err == nil && kv != nil && strings.Contains(kv.Value, `"tanist_ttl":30`), fmt.Sprint(kv, err)
+				})
+			}
+			c.run(s)
+			s.lift()
+		}) {
+			return
+		}
+	}
+}
+
+func storeAwayForLong(s *siege) {
+	pid, _ := s.leader.Postmaster()
+	from := s.w.Since()
+	hear := s.silence(s.Nodes...)
+	eventually(s.t, "failsafe mode is active", func() (bool, string) { return s.active(s.leader) })
+	s.must(s.leader.FreezeAgent())
+	s.wait(5 * time.Second)
+	s.must(s.leader.ThawAgent())
+	s.expired()
+	s.wait(from + 40*time.Second - s.w.Since())
+	hear()
+	s.leadsInStore(s.leader)
+	s.undisturbed(pid)
+	s.t.Logf("the store was away for %v", (s.w.Since() - from).Round(time.Second))
 }
