@@ -18,6 +18,7 @@ type Node struct {
 	machine  *Machine // owned by Run
 	store    StoreLane
 	events   chan Event
+	acks     chan Event // answers of the fence
 	status   atomic.Pointer[Status]
 	explain  atomic.Pointer[Explanation]
 	changed  atomic.Pointer[chan struct{}] // closed at the next publication
@@ -69,7 +70,7 @@ func NewNode(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, events: make(chan Event, 256), cached: raw, ended: make(chan struct{})}
+	n := &Node{cfg: cfg, events: make(chan Event, 256), acks: make(chan Event, 1), cached: raw, ended: make(chan struct{})}
 	n.commands.waiting = map[uint64]chan Answer{}
 	n.machine = NewMachine(cfg.self(), settings, raw, cfg.Rules)
 	n.store = StoreLane{Store: cfg.Store, Parse: cfg.Parse, Raw: raw}
@@ -130,25 +131,30 @@ func (n *Node) loop(ctx, root context.Context) error {
 		timer, release := n.cfg.Clock.At(next)
 		var e Event
 		select {
-		case <-timer:
-			e = Tick{}
-		case e = <-n.events:
-		case x := <-exits:
-			e = Exited{x}
-		case h := <-hints:
-			e = Hinted{h}
-		case loss := <-lost:
-			e = FenceLost{loss}
-		case <-done:
-			done, e = nil, ShutdownAsked{}
-			if t := n.cfg.ShutdownTimeout; t > 0 {
-				fired, free := n.cfg.Clock.At(n.cfg.Clock.Now().Add(t))
-				defer free()
-				giveUp = fired
+		case e = <-n.acks: // before the time is looked at: an agent that had no processor for a moment stops no server that is guarded
+		default:
+			select {
+			case <-timer:
+				e = Tick{}
+			case e = <-n.acks:
+			case e = <-n.events:
+			case x := <-exits:
+				e = Exited{x}
+			case h := <-hints:
+				e = Hinted{h}
+			case loss := <-lost:
+				e = FenceLost{loss}
+			case <-done:
+				done, e = nil, ShutdownAsked{}
+				if t := n.cfg.ShutdownTimeout; t > 0 {
+					fired, free := n.cfg.Clock.At(n.cfg.Clock.Now().Add(t))
+					defer free()
+					giveUp = fired
+				}
+			case <-giveUp:
+				release()
+				return errGaveUp
 			}
-		case <-giveUp:
-			release()
-			return errGaveUp
 		}
 		release()
 		next = n.step(root, e)
@@ -246,14 +252,18 @@ func (n *Node) begin(root context.Context, r Request) {
 			ctx, end = context.WithTimeout(ctx, r.Deadline.Sub(r.Sent))
 			defer end()
 		}
-		n.send(n.perform(ctx, r))
+		e, to := n.perform(ctx, r), n.events
+		if r.Action.lane() == LaneFence {
+			to = n.acks
+		}
+		n.send(to, e)
 	})
 }
 
 // send hands an event to Run, as long as that takes any.
-func (n *Node) send(e Event) {
+func (n *Node) send(to chan<- Event, e Event) {
 	select {
-	case n.events <- e:
+	case to <- e:
 	case <-n.ended:
 	}
 }

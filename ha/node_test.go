@@ -534,3 +534,53 @@ func (s *refusing) PutMember(ctx context.Context, m dcs.MemberData) error {
 	}
 	return s.Store.PutMember(ctx, m)
 }
+
+// slowFence takes a moment to acknowledge.
+type slowFence struct{ lost chan ha.FenceLoss }
+
+func (slowFence) Arm(context.Context, ha.FenceOrder) error {
+	time.Sleep(10 * time.Millisecond)
+	return nil
+}
+
+func (slowFence) Disarm(context.Context, *postgres.Postmaster) error { return nil }
+func (f slowFence) Lost() <-chan ha.FenceLoss                        { return f.lost }
+func (slowFence) Describe() string                                   { return "slow" }
+
+// staller is a recorder that keeps the node from its work for a while, once: at the first look at the server after its fence was lost.
+type staller struct{ lost, stalled bool }
+
+func (s *staller) Record(e ha.RecordEntry) {
+	switch e.Event.(type) {
+	case ha.FenceLost:
+		s.lost = true
+	case ha.Observed:
+		if s.lost && !s.stalled {
+			s.stalled = true
+			time.Sleep(150 * time.Millisecond)
+		}
+	}
+}
+
+// A fence that acknowledges in time guards the server, also if the agent had no processor when the 100 ms of safety 5.7 were over: what the
+// fence has said is heard before anything is decided.
+func TestAcknowledgementIsHeardFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fence, stall := slowFence{make(chan ha.FenceLoss)}, &staller{}
+		r := begin(t, &toy{}, func(cfg *ha.Config) { cfg.Fence, cfg.Recorder = fence, stall })
+		r.leading()
+		time.Sleep(time.Second)
+		fence.lost <- ha.FenceLoss{Cause: "killed"}
+		time.Sleep(5 * time.Millisecond)
+		if _, err := r.Submit(t.Context(), ha.Look{}); err != nil { // waits before the acknowledgement
+			t.Fatal(err)
+		}
+		if !stall.stalled {
+			t.Fatal("the node was never kept from its work")
+		}
+		if st := r.Status(); !st.Writable(r.Now()) || strings.Contains(strings.Join(r.log.lines, "\n"), "authority.unguarded") {
+			t.Errorf("the server was stopped: %s", st.Reason.Text)
+		}
+		r.end()
+	})
+}

@@ -82,7 +82,7 @@ func (n *Node) perform(ctx context.Context, r Request) Event {
 	case EnsureSlots:
 		return SlotsEnsured{ID: r.ID, Fault: faultOf(n.cfg.Postgres.EnsureSlots(ctx, a.Want))}
 	case RunTask:
-		out, err := n.cfg.Postgres.Run(ctx, a.Task, func(p postgres.Phase) { n.send(TaskPhase{ID: r.ID, Phase: p}) })
+		out, err := n.cfg.Postgres.Run(ctx, a.Task, func(p postgres.Phase) { n.send(n.events, TaskPhase{ID: r.ID, Phase: p}) })
 		return TaskDone{ID: r.ID, Outcome: out, Fault: faultOf(err)}
 	case PollPeer:
 		return PeerAnswered{ID: r.ID, Sent: r.Sent, Answer: n.poll(ctx, a)}
