@@ -4,10 +4,10 @@
 //
 //	go run ./bench/footprint [-idle 10m] [-json out.jsonl]
 //
-// Leader and standby apart: resident and proportional memory of the agent (RSS and PSS, /proc/PID/smaps_rollup; processes
-// that the agent keeps beside it are counted on their own line), CPU seconds per minute, and requests to the store per
-// minute. Each agent speaks to an etcd member of its own, so that the members' own counters tell which agent asked. Then:
-// the size of the stripped agent, the time from the start of an agent to its first answer over REST, from three empty
+// Leader and standby apart: resident and proportional memory of the agent (RSS and PSS, /proc/PID/smaps_rollup), PSS together with the
+// processes that it keeps beside it (the guard and its spare; what the agents of the three nodes share counts for each by its part), CPU
+// seconds per minute, and requests to the store per minute. Each agent speaks to an etcd member of its own, so that the
+// members' own counters tell which agent asked. Then: the size of the stripped agent, the time from the start of an agent to its first answer over REST, from three empty
 // nodes to three members that stream, and the wall time of `tanistctl list`. Goals that were missed are marked MISSED; the
 // exit code tells only whether everything could be measured.
 package main

@@ -136,9 +136,10 @@ func (m *meter) idling(ctx context.Context, c *testcluster.Cluster) error {
 		minutes := after.at.Sub(before.at).Minutes()
 		m.add(figure{Name: role.name + ": RSS", Value: b.rss, Unit: "MB", Patroni: "52 MB"})
 		m.add(figure{Name: role.name + ": PSS", Value: b.pss, Unit: "MB", Goal: 24, Patroni: "36 MB"})
-		if b.beside > 0 {
-			m.add(figure{Name: role.name + ": PSS of processes beside the agent", Value: b.beside, Unit: "MB"})
-		}
+		m.add(figure{Name: role.name + ": PSS, agent and guards together", Value: b.pss + b.beside, Unit: "MB", Goal: 28,
+			Detail: fmt.Sprintf("%d guard processes, %.3g MB, of that %.3g MB shared with nobody; if the agent shared with nobody either, %.3g MB",
+				b.count, b.beside, b.private, b.rss+b.private)})
+		m.add(figure{Name: role.name + ": CPU per minute of the guards", Value: (b.besideCPU - a.besideCPU) / minutes, Unit: "s"})
 		m.add(figure{Name: role.name + ": CPU per minute", Value: (b.cpu - a.cpu) / minutes, Unit: "s", Goal: 0.03, Patroni: "0.02 s"})
 		m.add(figure{Name: role.name + ": store requests per minute", Value: (b.requests - a.requests) / minutes, Unit: "",
 			Goal: role.requests, Patroni: "6", Detail: methods(a.methods, b.methods, minutes)})

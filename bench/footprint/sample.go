@@ -23,11 +23,14 @@ type sample struct {
 
 // nodeSample is one look at a node's agent.
 type nodeSample struct {
-	rss, pss float64 // MB, of the agent
-	beside   float64 // MB, PSS of what the agent keeps beside it (not PostgreSQL)
-	cpu      float64 // seconds since its start, with those beside it
-	requests float64 // at the etcd member that serves this agent alone
-	methods  map[string]float64
+	rss, pss  float64 // MB, of the agent
+	beside    float64 // MB, PSS of what the agent keeps beside it (not PostgreSQL): the guard and its spare
+	private   float64 // MB, of that what is shared with nobody
+	count     int     // how many processes that is
+	cpu       float64 // seconds since its start, with those beside it
+	besideCPU float64 // seconds, of those beside it alone
+	requests  float64 // at the etcd member that serves this agent alone
+	methods   map[string]float64
 }
 
 func (m *meter) sample(ctx context.Context, c *testcluster.Cluster) (sample, error) {
@@ -39,9 +42,11 @@ func (m *meter) sample(ctx context.Context, c *testcluster.Cluster) (sample, err
 			return s, err
 		}
 		one.requests, one.methods = served.Requests, served.ByMethod
-		if one.rss, one.pss, err = memory(n.AgentPID()); err != nil {
+		agent, err := memory(n.AgentPID())
+		if err != nil {
 			return s, err
 		}
+		one.rss, one.pss = agent["Rss"], agent["Pss"]
 		state, err := procs.Stat(n.AgentPID())
 		if err != nil {
 			return s, err
@@ -49,41 +54,41 @@ func (m *meter) sample(ctx context.Context, c *testcluster.Cluster) (sample, err
 		one.cpu = float64(state.CPU) / 100
 		for _, pid := range n.Beside() {
 			state, errStat := procs.Stat(pid)
-			_, pss, errMemory := memory(pid)
+			sizes, errMemory := memory(pid)
 			if errStat != nil || errMemory != nil {
 				continue // it has ended: it was no lasting companion
 			}
-			one.cpu += float64(state.CPU) / 100
-			one.beside += pss
+			one.besideCPU += float64(state.CPU) / 100
+			one.beside += sizes["Pss"]
+			one.private += sizes["Private_Clean"] + sizes["Private_Dirty"]
+			one.count++
 		}
+		one.cpu += one.besideCPU
 		s.nodes = append(s.nodes, one)
 	}
 	return s, nil
 }
 
 // memory reads /proc/PID/smaps_rollup, in megabytes.
-func memory(pid int) (rss, pss float64, err error) {
+func memory(pid int) (map[string]float64, error) {
 	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	defer f.Close()
+	sizes := map[string]float64{}
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		name, rest, _ := strings.Cut(lines.Text(), ":")
 		fields := strings.Fields(rest)
-		if (name != "Rss" && name != "Pss") || len(fields) != 2 {
+		if len(fields) != 2 || fields[1] != "kB" {
 			continue
 		}
 		kb, err := strconv.ParseFloat(fields[0], 64)
 		if err != nil {
-			return 0, 0, fmt.Errorf("read smaps_rollup of %d: %w", pid, err)
+			return nil, fmt.Errorf("read smaps_rollup of %d: %w", pid, err)
 		}
-		if name == "Rss" {
-			rss = kb * 1024 / 1e6
-		} else {
-			pss = kb * 1024 / 1e6
-		}
+		sizes[name] = kb * 1024 / 1e6
 	}
-	return rss, pss, lines.Err()
+	return sizes, lines.Err()
 }
