@@ -126,7 +126,7 @@ func TestDeposedLeader(t *testing.T) {
 	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
 	x := session(t, b, 120*time.Second)
 	tx := dcs.Txn{If: []dcs.Cond{{Key: "/leader", Created: put(t, b, "/leader", "a", x), Session: x.ID()}}}
-	leader := leaderOf(t, servers)
+	leader := leading(t, servers)
 	if err := leader.Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -162,22 +162,6 @@ func confirmed(t *testing.T, x dcs.Session, tx dcs.Txn) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func leaderOf(t *testing.T, servers []*etcdtest.Server) *etcdtest.Server {
-	t.Helper()
-	for _, s := range servers {
-		c := official(t, clientv3.Config{Endpoints: []string{s.Endpoint}})
-		r, err := c.Status(within(t, limit), s.Endpoint)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.Leader == r.Header.MemberId {
-			return s
-		}
-	}
-	t.Fatal("etcd has no leader")
-	return nil
 }
 
 // TestIPv6: an endpoint in brackets.

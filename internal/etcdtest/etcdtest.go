@@ -33,6 +33,8 @@ type Options struct {
 	TLS     *TLS     // nil: plain HTTP for clients
 	Host    string   // where clients are served; "" means 127.0.0.1
 	Tool    string   // the server is one of internal/testtools, e.g. "etcd36"; "" means the installed one
+
+	Isolable bool // members talk to each other through proxies, for Isolate
 }
 
 // TLS makes the servers speak TLS to clients and demand client certificates.
@@ -49,6 +51,8 @@ type Server struct {
 	logFile  string
 	dataDir  string
 	http     *http.Client
+	peers    *peers // nil: not Isolable
+	peerPort int
 	cmd      *exec.Cmd
 	ended    chan struct{}
 }
@@ -69,6 +73,9 @@ func Start(t testing.TB, o Options) []*Server {
 	servers, err := prepare(t.TempDir(), program, o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if p := servers[0].peers; p != nil {
+		t.Cleanup(p.close)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -110,6 +117,13 @@ func prepare(dir, program string, o Options) ([]*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	clientPorts, peerPorts := ports[:n], ports[n:]
+	fronts, links := peerPorts, (*peers)(nil)
+	if o.Isolable {
+		if links, fronts, err = newPeers(peerPorts); err != nil {
+			return nil, err
+		}
+	}
 	client, scheme := &http.Client{Transport: &http.Transport{}}, "http"
 	if o.TLS != nil {
 		scheme = "https"
@@ -117,18 +131,19 @@ func prepare(dir, program string, o Options) ([]*Server, error) {
 			return nil, err
 		}
 	}
-	peer := func(i int) string { return fmt.Sprintf("http://127.0.0.1:%d", ports[2*i+1]) }
+	peer := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
 	var cluster []string
 	for i := range n {
-		cluster = append(cluster, fmt.Sprintf("m%d=%s", i, peer(i)))
+		cluster = append(cluster, fmt.Sprintf("m%d=%s", i, peer(fronts[i])))
 	}
 	var servers []*Server
 	for i := range n {
 		name := fmt.Sprintf("m%d", i)
-		s := &Server{Endpoint: scheme + "://" + net.JoinHostPort(cmp.Or(o.Host, "127.0.0.1"), strconv.Itoa(ports[2*i])), http: client, program: program, logFile: filepath.Join(dir, name+".log"), dataDir: filepath.Join(dir, name)}
+		s := &Server{Endpoint: scheme + "://" + net.JoinHostPort(cmp.Or(o.Host, "127.0.0.1"), strconv.Itoa(clientPorts[i])), http: client, program: program, logFile: filepath.Join(dir, name+".log"), dataDir: filepath.Join(dir, name),
+			peers: links, peerPort: peerPorts[i]}
 		s.args = []string{"--name", name, "--data-dir", s.dataDir, "--logger", "zap", "--log-level", "warn",
 			"--listen-client-urls", s.Endpoint, "--advertise-client-urls", s.Endpoint,
-			"--listen-peer-urls", peer(i), "--initial-advertise-peer-urls", peer(i),
+			"--listen-peer-urls", peer(peerPorts[i]), "--initial-advertise-peer-urls", peer(fronts[i]),
 			"--initial-cluster", strings.Join(cluster, ","), "--initial-cluster-token", filepath.Base(dir)}
 		if t := o.TLS; t != nil {
 			s.args = append(s.args, "--cert-file", t.Server.Cert, "--key-file", t.Server.Key, "--trusted-ca-file", t.CA, "--client-cert-auth")
