@@ -23,6 +23,8 @@ var _ dcs.Session = (*session)(nil)
 var (
 	errNoLease    = errors.New("the lease has expired or was revoked")
 	errOtherStore = errors.New("another store answers than the one that granted the session")
+	// errChangedAfter: what Confirm wrote went through, and did not stay.
+	errChangedAfter = errors.New("etcd's leader changed meanwhile, and so did the keys")
 )
 
 // ID is the lease id in hexadecimal.
@@ -65,7 +67,8 @@ func (s *session) keepAlive(ctx context.Context, op string) (*pb.ResponseHeader,
 // through later in that same term shows that the leader of that term was still the real one.
 //
 // When tx was applied and only its term did not fit, the repetition compares instead of writing: the keys that tx wrote
-// must still be as it left them, the others as tx wanted them.
+// must still be as it left them, the others as tx wanted them. If they are not, that is no conflict, which says that nothing was written:
+// dcs.ErrUnknown, and the next confirmation tells.
 //
 // When another store answers than the one that granted the session, or that one after it was restored, what is missing there says nothing
 // about the key: dcs.ErrUnknown.
@@ -90,6 +93,8 @@ func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 			return dcs.Applied{}, unknownAfter(true, err) // the lease was prolonged
 		case s.backend.era.store() != s.store:
 			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrUnknown, Err: errOtherStore}
+		case !r.Succeeded && applied != nil:
+			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrUnknown, Err: errChangedAfter}
 		case !r.Succeeded:
 			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrConflict}
 		}
