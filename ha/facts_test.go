@@ -116,3 +116,49 @@ func TestLeaderThatEndedIsWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// A keepalive alone is no proof: a leader of the store that was deposed may have answered it. A leader key that a read shows as ours gives
+// authority from the session's opening, or its last confirmation (safety 1.4, 2.1).
+func TestReadDatesAuthorityFromAProof(t *testing.T) {
+	opened := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	v := View{Self: Self{Name: "a"}, Settings: DefaultSettings()}
+	at := func(d time.Duration) time.Time { return opened.Add(d) }
+	kept := func(d time.Duration) {
+		v = Fold(at(d), v, SessionKept{Sent: at(d), Alive: dcs.Alive{Session: "s1", TTL: 30 * time.Second}})
+	}
+	mine := dcs.Cluster{Leader: &dcs.Leader{Name: "a", Meta: dcs.Meta{Session: "s1", Created: 7}}}
+	kept(0)
+	kept(10 * time.Second)
+	v = Fold(at(11*time.Second), v, Loaded{Sent: at(11 * time.Second), Cluster: mine})
+	if !v.holds() || !v.Lease.Unconfirmed || !v.Lease.Auth.Sent.Equal(opened) {
+		t.Errorf("dated from %v, not from the opening of the session: %+v", v.Lease.Auth.Sent, v.Lease)
+	}
+	v = Fold(at(13*time.Second), v, Renewed{Sent: at(12 * time.Second), Held: dcs.Held{Leader: mine.Leader.Meta, TTL: 30 * time.Second}})
+	kept(20 * time.Second)
+	if got := v.proven().Sent; !got.Equal(at(12 * time.Second)) {
+		t.Errorf("the session is proven as of %v, not as of the confirmation", got)
+	}
+}
+
+// An answer that rests on a look from before it was asked says nothing about the present: it is asked again once, and then there is no better one
+// (safety 3.2).
+func TestOldAnswerIsAskedAgainOnce(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	m := dcs.Member{Name: "b", Data: dcs.MemberData{APIURL: "http://b:8008/patroni"}}
+	v := View{Self: Self{Name: "a"}, Settings: DefaultSettings(), Vacancy: Vacancy{Since: now},
+		Store: StoreView{Known: true, Cluster: dcs.Cluster{Members: []dcs.Member{m}}}}
+	answer := func(age time.Duration) race {
+		v = Fold(now.Add(time.Second), v, PeerAnswered{Sent: now.Add(400 * time.Millisecond), Answer: PeerAnswer{Name: "b", Reachable: true, InRecovery: true,
+			Position: postgres.Position{LSN: 9}, Age: age}})
+		return v.race(now.Add(time.Second), now, postgres.Position{LSN: 5})
+	}
+	if r := answer(2 * time.Second); len(r.ask) != 1 || r.ahead != "" {
+		t.Errorf("an old answer counted: %+v", r)
+	}
+	if r := answer(3 * time.Second); len(r.ask) != 0 || r.ahead != "b" {
+		t.Errorf("it was asked for ever: %+v", r)
+	}
+	if r := answer(200 * time.Millisecond); len(r.ask) != 0 || r.ahead != "b" || v.Peers["b"].Old {
+		t.Errorf("a young answer did not count: %+v", r)
+	}
+}

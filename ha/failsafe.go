@@ -161,7 +161,7 @@ func foldPromised(now time.Time, v *View, mine bool) {
 	case mine: // an acquire whose answer was lost
 		auth := v.Lease.Auth
 		v.Lease = Lease{State: LeaseHeld, Leader: c.Leader.Meta, Since: now, Decided: v.Lease.Decided, Timeline: v.Lease.Timeline,
-			Auth: laterEnd(auth, Authority{Sent: v.Session.Kept, TTL: v.Session.TTL})}
+			Auth: laterEnd(auth, v.proven())}
 		v.Failsafe.Doubt = nil
 	case c.Leader != nil:
 		v.lost("the store shows another leader key")

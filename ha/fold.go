@@ -290,6 +290,11 @@ func foldMixed(now time.Time, v *View) {
 func foldPeer(now time.Time, v *View, e PeerAnswered) {
 	v.peer(e.Answer.Name, func(p *PeerView) {
 		p.Asking, p.At, p.AskedAt, p.Answer = 0, now, e.Sent, e.Answer
+		// What rests on an older look, as the server has not answered since, is asked again once, and then taken for what there is (safety 3.2).
+		seen, old := now.Add(-e.Answer.Age), p.Old
+		if p.Old = e.Answer.Reachable && seen.Before(e.Sent); p.Old && !old {
+			p.AskedAt = seen
+		}
 		switch {
 		case e.Answer.Reachable:
 			p.SilentSince = time.Time{}

@@ -159,9 +159,9 @@ func foldLeaderSeen(now time.Time, v *View) {
 	case v.Lease.State == LeasePromised:
 		foldPromised(now, v, mine)
 	case v.Lease.State == LeaseDoubt && mine:
-		// It is dated from the session's last confirmed keepalive, whatever became of the acquire (safety 1.4).
+		// It is dated from the session's last confirmation, whatever became of the acquire (safety 1.4).
 		v.Lease.State, v.Lease.Leader, v.Lease.Since = LeaseHeld, l.Meta, now
-		v.Lease.Auth = Authority{Sent: v.Session.Kept, TTL: v.Session.TTL}
+		v.Lease.Auth = v.proven()
 		v.Lease.Late, v.Lease.Looked, v.Lease.Unconfirmed = true, now, true
 	case v.Lease.State == LeaseDoubt || v.Lease.State == LeaseLost:
 		if !mine {
@@ -175,9 +175,12 @@ func foldLeaderSeen(now time.Time, v *View) {
 
 // leaseOf is the lease by a leader key that was found to live with our session.
 func (v *View) leaseOf(now time.Time, l dcs.Meta) Lease {
-	return Lease{State: LeaseHeld, Leader: l, Since: now, Decided: now, Late: true, Looked: now, Unconfirmed: true,
-		Auth: Authority{Sent: v.Session.Kept, TTL: v.Session.TTL}}
+	return Lease{State: LeaseHeld, Leader: l, Since: now, Decided: now, Late: true, Looked: now, Unconfirmed: true, Auth: v.proven()}
 }
+
+// proven is the authority that a leader key gives which lives with our session. A keepalive alone proves nothing: a leader of the store that
+// was deposed may have answered it.
+func (v *View) proven() Authority { return Authority{Sent: v.Session.Proven, TTL: v.Session.TTL} }
 
 func (v *View) lost(cause string) {
 	v.Lease = Lease{State: LeaseLost, Cause: cause}
@@ -231,7 +234,11 @@ func foldSessionKept(now time.Time, v *View, e SessionKept) {
 	if e.Alive.Session != v.Session.ID {
 		v.Store.Stale, v.Store.Urgent = true, true // a store that has forgotten our session may have forgotten more
 	}
-	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: e.Sent.Add(-e.Alive.Age), Sent: e.Sent}
+	kept, proven := e.Sent.Add(-e.Alive.Age), v.Session.Proven
+	if e.Alive.Session != v.Session.ID {
+		proven = kept // it was opened by a write
+	}
+	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: kept, Sent: e.Sent, Proven: proven}
 	if e.Alive.Version > v.Store.Seen {
 		v.Store.Stale, v.Store.Seen = true, e.Alive.Version
 	}
@@ -261,7 +268,7 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 		v.PromoteFailures, v.Changed = 0, StoreChange{}
 		v.Failsafe.Doubt = nil // a write of a former life of the key cannot come any more
 		began := e.Sent.Add(-e.Held.Age)
-		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: began, Sent: e.Sent} // an acquire confirms the session
+		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: began, Sent: e.Sent, Proven: began} // an acquire confirms the session
 		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided, Timeline: timeline,
 			Auth: Authority{Sent: began, TTL: e.Held.TTL}}
 		if held {
@@ -298,7 +305,7 @@ func foldRenewed(now time.Time, v *View, e Renewed) {
 		v.Lease.Leader = e.Held.Leader
 		v.Lease.Auth = Authority{Sent: e.Sent, TTL: e.Held.TTL}
 		v.Lease.RenewFailed, v.Lease.RenewProblem, v.Lease.Unconfirmed = time.Time{}, "", false
-		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent, Sent: e.Sent}
+		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent, Sent: e.Sent, Proven: e.Sent}
 		v.Store.Seen = max(v.Store.Seen, e.Held.Version)
 	case e.Fault.Kind == FaultConflict:
 		v.lost("the store says that the leader key is not ours any more: " + e.Fault.Text)

@@ -78,12 +78,19 @@ type PeerAnswer struct {
 	State          dcs.State
 	InRecovery     bool
 	Writable       bool              // it is running and not in recovery
+	Leads          bool              `json:",omitempty"` // its agent has the right to let it write, also while it is down: it may be about to start
+	Scope          string            `json:",omitempty"` // the cluster and the name that the agent gives itself; "": it did not say
+	SelfName       string            `json:",omitempty"`
 	Position       postgres.Position // zero: it told none, which counts as unreachable in a race
 	Tags           Tags
 	WatchdogFailed bool          `json:",omitempty"`
 	SystemID       string        `json:",omitempty"`
 	Age            time.Duration `json:",omitempty"` // of the observation that the answer rests on
 }
+
+// writesNoMore says whether the member has answered, neither writes, nor is about to: a leader that was stopped for a hand-over starts again
+// if nobody takes over.
+func (a *PeerAnswer) writesNoMore() bool { return a.Reachable && !a.Writable && !a.Leads }
 
 // Fence ends the server at a set time, whatever happens to the agent (safety section 5). ha/guard implements it by a process of its own.
 type Fence interface {

@@ -204,7 +204,7 @@ func (v *View) askFailsafeMembers(now, since time.Time) (ask []Action, missing s
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		p := v.Peers[name]
 		a := &p.Answer
-		if a.Reachable && !a.Writable && a.Role != dcs.RolePrimary && a.Role != dcs.RolePromoted && !p.AskedAt.Before(since) {
+		if a.writesNoMore() && a.Role != dcs.RolePrimary && a.Role != dcs.RolePromoted && !p.AskedAt.Before(since) {
 			continue
 		}
 		missing = name

@@ -42,7 +42,8 @@ func startStoreUnknown(now time.Time, v *View) Verdict {
 	return rest("reading the store")
 }
 
-// startNameTaken refuses to run when another agent answers under our name: two of one name would share a member key.
+// startNameTaken refuses to run when another agent answers under our name: two of one name would share a member key. A server that is found
+// writable here is stopped first: nobody would guard it (safety 5.6).
 func startNameTaken(now time.Time, v *View) Verdict {
 	m := findMember(&v.Store.Cluster, v.Self.Name)
 	switch {
@@ -52,6 +53,8 @@ func startNameTaken(now time.Time, v *View) Verdict {
 		return rest("asking %s whether another agent uses the name %s", m.Data.APIURL, v.Self.Name)
 	case v.Peers[v.Self.Name].At.IsZero():
 		return act("a member of our name exists: is it alive?", PollPeer{*m})
+	case v.mayWrite():
+		return v.demote(now, v.lawlessUntil(now), "the name "+v.Self.Name+" is taken, and my server is writable: who left it cannot lead, as another agent has its name")
 	case v.Task != nil:
 		return rest("the name is taken; %s is to end first", v.Task.Task.Kind)
 	}
@@ -66,7 +69,9 @@ func (v *View) nameChecked() bool {
 	}
 	m := findMember(&v.Store.Cluster, v.Self.Name)
 	p := v.Peers[v.Self.Name]
-	return m == nil || m.Data.APIURL == "" || (!p.At.IsZero() && !(p.Answer.Reachable && p.Answer.StartID != v.Self.StartID))
+	a := &p.Answer
+	stranger := a.Scope != "" && (a.Scope != v.Self.Scope || a.SelfName != v.Self.Name) // who has got an address that was ours
+	return m == nil || m.Data.APIURL == "" || (!p.At.IsZero() && (!a.Reachable || a.StartID == v.Self.StartID || stranger))
 }
 
 // startOtherCluster ends a node whose data directory belongs to another cluster, and leaves the server as it is. What this node made when
@@ -265,6 +270,9 @@ func taskRunning(now time.Time, v *View) Verdict {
 		return rest("%s in progress: %s", t.Task.Kind, t.Text)
 	case t.Task.Kind == postgres.TaskStart && t.Task.AsPrimary:
 		end := t.Since.Add(v.startLimit())
+		if !now.Before(end) {
+			return rest("starting the primary after a failure, for longer than primary_start_timeout, as nobody else could lead")
+		}
 		return wait(end, "starting the primary after a failure").until(end)
 	}
 	return rest("%s in progress", t.Task.Kind)

@@ -122,7 +122,7 @@ func vacantLeaseAlive(now time.Time, v *View) Verdict {
 	switch {
 	case !now.Before(end):
 		return pass("the last leader's authority is over, whatever its member key says")
-	case p.Answer.Reachable && !p.AskedAt.Before(v.Vacancy.Since) && !p.Answer.Writable:
+	case p.Answer.writesNoMore() && !p.AskedAt.Before(v.Vacancy.Since):
 		return pass(last.Name + " answers that it is not writable")
 	case p.Asking == 0 && (p.AskedAt.Before(v.Vacancy.Since) || now.Sub(p.At) >= time.Second):
 		return act("is "+last.Name+" still writable?", PollPeer{*last})

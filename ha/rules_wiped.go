@@ -113,8 +113,9 @@ func vacantStoreChanged(now time.Time, v *View) Verdict {
 	if !v.changed() {
 		return pass("the store is the one in which we knew the cluster")
 	}
+	end := v.Changed.Since.Add(v.w(now))
 	if soon := v.Changed.Since.Add(v.newcomerTime()); now.Before(soon) {
-		return wait(soon, "%s: waiting for other members to announce themselves", v.Changed.Why).until(soon)
+		return wait(soon, "%s: waiting for other members to announce themselves", v.Changed.Why).until(end)
 	}
 	if slices.Contains(v.Changed.Leaders, v.Self.Name) {
 		if missing := v.missing(); len(missing) > 0 && !v.named(now) {
@@ -122,7 +123,6 @@ func vacantStoreChanged(now time.Time, v *View) Verdict {
 				v.Changed.Why, strings.Join(missing, ", "), v.Self.Name)
 		}
 	}
-	end := v.Changed.Since.Add(v.w(now))
 	if !now.Before(end) {
 		return pass("whatever authority came from the old store is over")
 	}
@@ -140,7 +140,7 @@ func (v *View) lastLeaders(now, end time.Time) Verdict {
 		m, p := v.lastKnown(name), v.Peers[name]
 		asked := !p.AskedAt.Before(v.Changed.Since)
 		switch {
-		case asked && p.Answer.Reachable && !p.Answer.Writable:
+		case asked && p.Answer.writesNoMore():
 			continue
 		case m != nil && p.Asking == 0 && (!asked || now.Sub(p.At) >= time.Second):
 			return act(v.Changed.Why+": is "+name+" writable?", PollPeer{*m})

@@ -104,6 +104,7 @@ type SessionView struct {
 	TTL    time.Duration
 	Kept   time.Time // when the last keepalive was sent that certainly prolonged it
 	Sent   time.Time // when the last keepalive was sent that was answered: the same, but in a store where an answer is no proof yet
+	Proven time.Time // the part of Kept that authority may be dated from: its opening, or a confirmation together with the leader key (safety 2.1)
 	Failed time.Time
 }
 
@@ -231,7 +232,8 @@ type PeerView struct {
 	Asking      uint64 // id of the request under way
 	Sent        time.Time
 	At          time.Time // of the answer below
-	AskedAt     time.Time // when that was asked
+	AskedAt     time.Time // when that was asked, or, if it was observed before, when that was
+	Old         bool      // it was observed before it was asked: its server does not answer
 	Answer      PeerAnswer
 	SilentSince time.Time // first of the unanswered polls in a row
 	CloneFailed time.Time

@@ -36,7 +36,7 @@ func TestPatroniDocument(t *testing.T) {
 				`{"usename":"postgres","application_name":"backup","client_addr":null,"state":"backup","sync_state":"async","sync_priority":0}],` +
 				`"dcs_last_seen":1784538902,"tags":{"dc":"seoul"},"database_system_identifier":"7543210987654321001",` +
 				`"pending_restart":true,"pending_restart_reason":{"max_connections":{"old_value":"100","new_value":"101"}},` +
-				`"patroni":{"version":"4.1.4","scope":"demo","name":"n1"},"tanist":"0.1.0","tanist_start":"start-of-n1"}`,
+				`"patroni":{"version":"4.1.4","scope":"demo","name":"n1"},"tanist":"0.1.0","tanist_start":"start-of-n1","tanist_leads":true}`,
 		},
 		"quorum standby": {
 			with(inSync("quorum"), func(st *ha.Status) { st.Observed.SQL.ReplayedAt = &replayed; st.Observed.SQL.Received = 0 }),
@@ -52,7 +52,7 @@ func TestPatroniDocument(t *testing.T) {
 			}),
 			`{"state":"unknown","role":"primary","pause":true,"cluster_unlocked":true,"dcs_last_seen":1784538902,` +
 				`"database_system_identifier":"7543210987654321001","patroni":{"version":"4.1.4","scope":"demo","name":"n1"},` +
-				`"tanist":"0.1.0","tanist_start":"start-of-n1"}`,
+				`"tanist":"0.1.0","tanist_start":"start-of-n1","tanist_leads":true}`,
 		},
 		"not started": {
 			ha.Status{Name: "n1", Scope: "demo"},

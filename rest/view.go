@@ -121,7 +121,7 @@ func (h *Handler) document(v *view, obs postgres.Observation) restapi.Status {
 		Tags: st.Settings.Tags.All, SystemID: systemID(st, obs), PendingRestart: len(obs.PendingRestart) > 0,
 		Patroni:        restapi.Agent{Version: h.Version, Scope: st.Scope, Name: st.Name},
 		WatchdogFailed: st.NoWatchdog, FailsafeModeIsActive: st.FailsafeActive(h.Node.Now()),
-		Tanist: h.Release, TanistStart: st.StartID, TanistWatchdog: st.Watchdog,
+		Tanist: h.Release, TanistStart: st.StartID, TanistWatchdog: st.Watchdog, TanistLeads: st.Leads(h.Node.Now()),
 	}
 	if !st.StoreSeen.IsZero() {
 		doc.DCSLastSeen = st.StoreSeen.Unix()

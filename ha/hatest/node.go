@@ -62,6 +62,7 @@ type agent struct {
 	afterArm func()
 	cache    *dcs.Cluster // for the mutant that believes it
 
+	waits    map[ha.RuleID]waiting
 	decided  time.Time // when it decided to ask for the leader key last
 	electors []elector // whom it had to hear then
 	hangs    struct {  // the request to the store that is not answered
@@ -81,7 +82,7 @@ type agent struct {
 func (n *node) startAgent() {
 	w := n.w
 	w.agents++
-	a := &agent{n: n, id: w.agents, backend: w.store.Backend()}
+	a := &agent{n: n, id: w.agents, waits: map[ha.RuleID]waiting{}, backend: w.store.Backend()}
 	a.client = dcs.NewClient(a.backend, dcs.Options{Scope: "sim", Name: n.called})
 	a.lane = ha.StoreLane{Store: a.client, Parse: n.parse}
 	self := ha.Self{Name: n.called, Scope: "sim", Version: "4.1.4", Release: "sim", StartID: fmt.Sprintf("%s-%d", n.name, a.id),
@@ -179,6 +180,7 @@ func (a *agent) step(e ha.Event) {
 		w.countNow(a)
 	}
 	w.decided(a, before)
+	w.checkWait(a)
 	if a.machine.Overruns() != overruns {
 		w.violate("%s does not come to rest after %T: %s", a.n.name, e, a.machine.Decision().Reason.Text)
 	}

@@ -109,7 +109,7 @@ func newSituation() *situation {
 	v.Store.Cluster = dcs.Cluster{Version: 100, Initialize: &dcs.Initialize{SystemID: SystemID, Entry: dcs.Meta{Version: 1, Created: 1}},
 		Config: &dcs.Config{Version: 2, Raw: []byte("{}")}}
 	v.ConfigRaw = []byte("{}")
-	v.Session = ha.SessionView{ID: ourSession, TTL: 30 * time.Second, Kept: now.Add(-time.Second), Sent: now.Add(-time.Second)}
+	v.Session = ha.SessionView{ID: ourSession, TTL: 30 * time.Second, Kept: now.Add(-time.Second), Sent: now.Add(-time.Second), Proven: now.Add(-time.Second)}
 	v.Configured.Version, v.Configured.Sent, v.Configured.Done = 1, 1, 1
 	s.ready(moment)
 	return s

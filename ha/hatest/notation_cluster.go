@@ -118,8 +118,8 @@ func readKnown(s *situation, w *words) {
 	s.v.Vacancy.Known = append(s.v.Vacancy.Known, dcs.Member{Name: name, Data: dcs.MemberData{ConnURL: connURL(name), APIURL: apiURL(name)}})
 }
 
-// readPeer is what a member has answered: NAME standby | primary | silent | asking, then [tl N] [lsn LSN] [asked TIME] [at TIME] [start-id ID]
-// [clone-failed TIME]. An answer was asked for half a second ago unless asked says otherwise.
+// readPeer is what a member has answered: NAME standby | primary | down | silent | asking, then [tl N] [lsn LSN] [leads] [asked TIME] [at TIME]
+// [start-id ID] [calls-itself SCOPE/NAME] [clone-failed TIME]. An answer was asked for half a second ago unless asked says otherwise.
 func readPeer(s *situation, w *words) {
 	name := w.next()
 	p := ha.PeerView{AskedAt: s.now.Add(-500 * time.Millisecond), At: s.now.Add(-490 * time.Millisecond)}
@@ -133,6 +133,8 @@ func readPeer(s *situation, w *words) {
 		if a.Writable {
 			a.Role = dcs.RolePrimary
 		}
+	case "down":
+		a.Reachable, a.StartID, a.State, a.Role = true, name+"-1", dcs.StateStopped, dcs.RoleDemoted
 	case "silent":
 		a.Problem, p.SilentSince = "timeout", p.AskedAt
 	case "asking":
@@ -155,6 +157,10 @@ func readPeer(s *situation, w *words) {
 			p.At = w.time()
 		case "start-id":
 			a.StartID = w.next()
+		case "leads":
+			a.Leads = true
+		case "calls-itself":
+			a.Scope, a.SelfName, _ = strings.Cut(w.next(), "/")
 		case "clone-failed":
 			p.CloneFailed = w.time()
 		default:

@@ -28,6 +28,7 @@ type World struct {
 	refuses       bool // the store says no to everything
 	readOnly      bool // the store has no room, and refuses every write
 	faulty        bool // faults happen now
+	healed        bool // the faults of a history are over
 	lossy         bool // single messages are lost and late
 	pids          int
 	guards        int // processes, ever
@@ -202,14 +203,16 @@ func hostOf(m dcs.Member) string {
 func (n *node) answer() ha.PeerAnswer {
 	o := n.server.observe()
 	p := ha.PeerAnswer{Name: n.called, Reachable: true, StartID: fmt.Sprintf("%s-%d", n.name, n.agent.id), Role: dcs.RoleReplica, State: dcs.StateRunning}
-	p.WatchdogFailed = n.agent.machine.View().NoWatchdog(n.agent.now())
+	v := n.agent.machine.View()
+	p.WatchdogFailed = v.NoWatchdog(n.agent.now())
+	p.Leads = (v.Lease.State == ha.LeaseHeld || v.Lease.State == ha.LeasePromised) && v.Lease.Auth.Holds(n.agent.now())
 	if o.Control != nil {
 		p.SystemID = o.Control.SystemID
 	}
 	switch {
 	case o.SQL == nil:
 		p.State = dcs.StateStopped
-		if v := n.agent.machine.View(); v.Local.WasPrimary && v.Lease.State == ha.LeaseHeld {
+		if v.Local.WasPrimary && v.Lease.State == ha.LeaseHeld && !v.Local.Crashed.IsZero() {
 			p.Role = dcs.RolePrimary // it has crashed, and may start again in place
 		}
 		return p

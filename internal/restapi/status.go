@@ -42,6 +42,7 @@ type Status struct {
 	Tanist         string  `json:"tanist,omitempty"`          // release of the agent
 	TanistStart    string  `json:"tanist_start,omitempty"`    // random id of its run
 	TanistWatchdog string  `json:"tanist_watchdog,omitempty"` // what the watchdog does, where one is asked for
+	TanistLeads    bool    `json:"tanist_leads,omitempty"`    // it has the right to let its server write, also while that is down
 	TanistAge      float64 `json:"tanist_age,omitempty"`      // seconds since the observation that the answer rests on
 }
 

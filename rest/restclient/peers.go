@@ -96,11 +96,16 @@ type peerStatus struct {
 	TL    *uint32        `json:"timeline"`
 	Tags  map[string]any `json:"tags"`
 
-	WatchdogFailed bool    `json:"watchdog_failed"`
-	SystemID       string  `json:"database_system_identifier"`
-	Tanist         string  `json:"tanist"`
-	Start          string  `json:"tanist_start"`
-	Age            float64 `json:"tanist_age"`
+	WatchdogFailed bool   `json:"watchdog_failed"`
+	SystemID       string `json:"database_system_identifier"`
+	Tanist         string `json:"tanist"`
+	Start          string `json:"tanist_start"`
+	Leads          bool   `json:"tanist_leads"`
+	Patroni        struct {
+		Scope string `json:"scope"`
+		Name  string `json:"name"`
+	} `json:"patroni"`
+	Age float64 `json:"tanist_age"`
 }
 
 // peerXLog is the position of a member; null counts as absent.
@@ -117,6 +122,7 @@ func parseAnswer(a Answer) (ha.PeerAnswer, error) {
 	}
 	answer := ha.PeerAnswer{
 		Reachable: true, StartID: s.Start, Role: s.Role, State: s.State, Tags: parseTags(s.Tags),
+		Scope: s.Patroni.Scope, SelfName: s.Patroni.Name, Leads: s.Leads,
 		WatchdogFailed: s.WatchdogFailed, SystemID: s.SystemID, Age: time.Duration(s.Age * float64(time.Second)),
 	}
 	if s.XLog == nil {

@@ -28,7 +28,7 @@ func TestPollReadsAnswers(t *testing.T) {
 	}{
 		"primary of Patroni": {
 			`{"state": "running", "postmaster_start_time": "2026-07-20 08:15:02.118211+00:00", "role": "primary", "server_version": 170005, "xlog": {"location": 100663296}, "timeline": 4, "dcs_last_seen": 1784535302, "database_system_identifier": "7543210987654321001", "patroni": {"version": "4.1.4", "scope": "demo", "name": "n1"}}`,
-			ha.PeerAnswer{Reachable: true, Role: "primary", State: "running", Writable: true, Position: postgres.Position{Timeline: 4, LSN: 0x6000000}, SystemID: "7543210987654321001"},
+			ha.PeerAnswer{Reachable: true, Scope: "demo", SelfName: "n1", Role: "primary", State: "running", Writable: true, Position: postgres.Position{Timeline: 4, LSN: 0x6000000}, SystemID: "7543210987654321001"},
 		},
 		"replica of Patroni": {
 			`{"state":"running","role":"replica","xlog":{"received_location":100663296,"replayed_location":100663392,"replayed_timestamp":null,"paused":false},"timeline":null,"watchdog_failed":true,"patroni":{}}`,
@@ -57,6 +57,10 @@ func TestPollReadsAnswers(t *testing.T) {
 		"tanist": {
 			`{"state":"running","role":"replica","xlog":{"received_location":96,"replayed_location":96},"timeline":2,"tanist":"0.1.0","tanist_start":"abc","tanist_age":0.25}`,
 			ha.PeerAnswer{Reachable: true, Role: "replica", State: "running", InRecovery: true, Position: postgres.Position{Timeline: 2, LSN: 96}, StartID: "abc", Age: 250 * time.Millisecond},
+		},
+		"leader whose server was stopped": {
+			`{"state":"stopped","role":"demoted","patroni":{"version":"4.1.4","scope":"demo","name":"m"},"tanist":"0.1.0","tanist_leads":true}`,
+			ha.PeerAnswer{Reachable: true, Role: "demoted", State: "stopped", InRecovery: true, Leads: true, Scope: "demo", SelfName: "m", Problem: "its server does not answer, so it told no position"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
