@@ -123,9 +123,8 @@ func handoverWaiting(now time.Time, v *View) Verdict {
 		return act("the leader key is gone", EndHandover{})
 	}
 	end := v.handoverEnd()
-	if v.Lease.State == LeaseDoubt && v.Store.Problem != "" && !now.Before(end) {
-		return act("whether the leader key was released is unknown, and DCS is not accessible: the hand-over is given up",
-			EndHandover{Why: "DCS is not accessible: " + v.Store.Problem})
+	if v.Lease.State == LeaseDoubt {
+		return v.wasReleased(now, end)
 	}
 	next := end
 	for _, m := range v.candidates(h.Candidate) {
@@ -134,10 +133,21 @@ func handoverWaiting(now time.Time, v *View) Verdict {
 	if !next.After(now) {
 		next = now.Add(retry)
 	}
-	if v.Lease.State == LeaseDoubt && v.free(LaneStore) && v.Store.Problem == "" {
-		return act("was the leader key released?", LoadCluster{})
-	}
 	return wait(next, "waiting for a standby to receive the log up to %s", h.End).until(end)
+}
+
+// wasReleased finds out whether a release of unknown fate took place, and gives up the hand-over if the store does not say so by its end.
+func (v *View) wasReleased(now, end time.Time) Verdict {
+	switch {
+	case v.Store.Problem == "" && v.free(LaneStore):
+		return act("was the leader key released?", LoadCluster{})
+	case v.Store.Problem == "":
+		return rest("whether the leader key was released is being read")
+	case now.Before(end):
+		return wait(end, "whether the leader key was released is unknown, and DCS is not accessible: %s", v.Store.Problem).until(end)
+	}
+	return act("whether the leader key was released is unknown, and DCS is not accessible: the hand-over is given up",
+		EndHandover{Why: "DCS is not accessible: " + v.Store.Problem})
 }
 
 // missing says how many bytes the best answer was short of.

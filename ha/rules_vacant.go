@@ -26,6 +26,7 @@ var vacantRules = []Rule{
 	{"vacant.handed-to-us", vacantHandedToUs},
 	{"vacant.not-founded", vacantNotFounded},
 	{"vacant.newcomer", vacantNewcomer},
+	{"vacant.left-behind", vacantLeftBehind},
 	{"vacant.poll", vacantPoll},
 	{"vacant.primary-alive", vacantPrimaryAlive},
 	{"vacant.own-position", vacantOwnPosition},
@@ -34,7 +35,6 @@ var vacantRules = []Rule{
 	{"vacant.priority", vacantPriority},
 	{"vacant.timeline", vacantTimeline},
 	{"vacant.lagging", vacantLagging},
-	{"vacant.left-behind", vacantLeftBehind},
 	{"vacant.acquire", vacantAcquire},
 }
 
@@ -208,6 +208,20 @@ func vacantNewcomer(now time.Time, v *View) Verdict {
 // newcomerTime is how long members of a store that knows nobody are given to announce themselves.
 func (v *View) newcomerTime() time.Duration { return min(v.Settings.RetryTimeout, 5*time.Second) }
 
+// vacantLeftBehind waits for a leader that has ended in order before anybody had all of its log: it is most likely to come back, with rows
+// that a promotion here would lose for a planned act. It ends when that node's member key goes, or after W;
+// only then are the others asked, so that what they say is young when it counts.
+func vacantLeftBehind(now time.Time, v *View) Verdict {
+	end, last := v.Vacancy.Since.Add(v.w(now)), v.Vacancy.LastName
+	switch {
+	case !v.Vacancy.Ended || v.named(now) || v.primary() || v.lag() <= 0:
+		return pass("we lack nothing of a leader that has ended in order")
+	case findMember(&v.Store.Cluster, last) == nil || !now.Before(end):
+		return pass(last + " does not come back")
+	}
+	return wait(end, "%s has ended in order with %d bytes of the log that are not here: waiting for it to come back", last, v.lag()).until(end)
+}
+
 // vacantPoll asks every member how far its log reaches, as of a moment after the vacancy.
 func vacantPoll(now time.Time, v *View) Verdict {
 	self, _ := v.Local.position()
@@ -322,19 +336,6 @@ func vacantLagging(now time.Time, v *View) Verdict {
 		return pass("we are not too far behind the leader's last known position")
 	}
 	return rest("this node lacks %d bytes of what the leader had, more than maximum_lag_on_failover", v.lag())
-}
-
-// vacantLeftBehind waits for a leader that has ended in order before anybody had all of its log: it is most likely to come back, with rows
-// that a promotion here would lose for a planned act. It ends when that node's member key goes, or after W.
-func vacantLeftBehind(now time.Time, v *View) Verdict {
-	end, last := v.Vacancy.Since.Add(v.w(now)), v.Vacancy.LastName
-	switch {
-	case !v.Vacancy.Ended || v.named(now) || v.primary() || v.lag() <= 0:
-		return pass("we lack nothing of a leader that has ended in order")
-	case findMember(&v.Store.Cluster, last) == nil || !now.Before(end):
-		return pass(last + " does not come back")
-	}
-	return wait(end, "%s has ended in order with %d bytes of the log that are not here: waiting for it to come back", last, v.lag()).until(end)
 }
 
 // vacantAcquire asks for the leader key.
