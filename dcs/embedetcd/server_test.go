@@ -17,30 +17,51 @@ import (
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 )
 
-// TestConformance holds dcs/etcd3 to the contract on embedded members.
+// TestConformance holds dcs/etcd3 to the contract on embedded members, one and three of them, each behind proxies.
 func TestConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for sessions to end")
 	}
 	for name, n := range map[string]int{"one": 1, "three": 3} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var endpoints []string
 			for _, s := range start(t, n) {
 				endpoints = append(endpoints, s.Endpoints()...)
 			}
 			dcstest.Run(t, dcstest.Harness{
-				New: func(t testing.TB) dcs.Backend {
-					b, err := etcd3.New(etcd3.Config{Endpoints: endpoints})
-					if err != nil {
-						t.Fatal(err)
-					}
-					return b
-				},
+				New:         func(t testing.TB) dcs.Backend { return fresh(t, endpoints) },
+				Linked:      func(t testing.TB) (dcs.Backend, dcstest.Link) { return linked(t, endpoints) },
+				Complete:    true,
 				MinTTL:      2 * time.Second,
 				NoLeakCheck: true, // the members are in this process, too
 			})
 		})
 	}
+}
+
+// linked is a handle with proxies of its own before the members.
+func linked(t testing.TB, endpoints []string) (dcs.Backend, dcstest.Link) {
+	t.Helper()
+	hosts := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		hosts[i] = strings.TrimPrefix(e, "http://")
+	}
+	addrs, link := dcstest.Proxy(t, hosts...)
+	for i := range addrs {
+		addrs[i] = "http://" + addrs[i]
+	}
+	return fresh(t, addrs), link
+}
+
+// fresh is a handle that the suite closes.
+func fresh(t testing.TB, endpoints []string) dcs.Backend {
+	t.Helper()
+	b, err := etcd3.New(etcd3.Config{Endpoints: endpoints})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func open(t testing.TB, cfg etcd3.Config) *etcd3.Backend {
