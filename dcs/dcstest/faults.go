@@ -154,18 +154,11 @@ func testUnknown(t *testing.T, s *suite) {
 		wg.Go(func() {
 			for _, tx := range s.leaderChanges(t, observer, fmt.Sprint(n)) {
 				s.read(t, b) // connected
-				lose := time.AfterFunc(0, func() {})
-				if n == 0 {
-					link(LostReplies)
-				} else {
-					link(Slow)
-					lose = time.AfterFunc(slowness*time.Duration(2*n)-slowness/2, func() { link(LostReplies) })
-				}
+				healed := loseReplies(link, n)
 				ctx, cancel := context.WithTimeout(s.ctx, 3*short)
 				_, err := b.Apply(ctx, tx)
 				cancel()
-				lose.Stop()
-				link(Healthy)
+				healed()
 				if s.judge(t, observer, tx, err) {
 					met.Add(1)
 				}
@@ -175,6 +168,26 @@ func testUnknown(t *testing.T, s *suite) {
 	}
 	wg.Wait()
 	t.Logf("%d writes were carried out, and of unknown fate", met.Load())
+}
+
+// loseReplies loses the answers from now on, or, on a slow way, after about n round trips. The function that it returns ends that.
+func loseReplies(link Link, n int) (heal func()) {
+	if n == 0 {
+		link(LostReplies)
+		return func() { link(Healthy) }
+	}
+	link(Slow)
+	lost := make(chan struct{})
+	lose := time.AfterFunc(slowness*time.Duration(2*n)-slowness/2, func() {
+		defer close(lost)
+		link(LostReplies)
+	})
+	return func() {
+		if !lose.Stop() {
+			<-lost // on a busy machine it may be about to begin
+		}
+		link(Healthy)
+	}
 }
 
 // judge checks what is said of a change whose conditions held and which nobody else makes, and reports whether it was made and is unknown.
