@@ -195,14 +195,26 @@ func vacantNewcomer(now time.Time, v *View) Verdict {
 	if v.Vacancy.LastName != "" || v.primary() {
 		return pass("we know who led last")
 	}
-	end, why := v.Vacancy.Since.Add(v.newcomerTime()), ""
-	if lag := v.lag(); lag > 0 {
-		end, why = v.Vacancy.Since.Add(v.w(now)), fmt.Sprintf(" (somebody had %d bytes more of the log)", lag)
+	lag, end := v.lag(), v.Vacancy.Since.Add(v.newcomerTime())
+	if lag > 0 {
+		end = v.Vacancy.Since.Add(v.w(now))
 	}
-	if !now.Before(end) {
+	switch {
+	case !now.Before(end):
 		return pass("we have waited for the others")
+	case lag > 0:
+		return v.whileBehind(now, end, fmt.Sprintf("this node has just started, and lacks %d bytes of what the last leader had: waiting for other members to announce themselves", lag))
 	}
-	return wait(end, "this node has just started: waiting for other members to announce themselves%s", why).until(end)
+	return wait(end, "this node has just started: waiting for other members to announce themselves").until(end)
+}
+
+// whileBehind waits until end, and looks at our own position each second: a server that has just started goes on to replay what it has.
+func (v *View) whileBehind(now, end time.Time, why string) Verdict {
+	next := v.Local.Sent.Add(time.Second)
+	if v.free(LaneObserve) && !now.Before(next) {
+		return act(why, Observe{})
+	}
+	return wait(earliest(next, end), "%s", why).until(end)
 }
 
 // newcomerTime is how long members of a store that knows nobody are given to announce themselves.
@@ -219,7 +231,7 @@ func vacantLeftBehind(now time.Time, v *View) Verdict {
 	case findMember(&v.Store.Cluster, last) == nil || !now.Before(end):
 		return pass(last + " does not come back")
 	}
-	return wait(end, "%s has ended in order with %d bytes of the log that are not here: waiting for it to come back", last, v.lag()).until(end)
+	return v.whileBehind(now, end, fmt.Sprintf("%s has ended in order with %d bytes of the log that are not here: waiting for it to come back", last, v.lag()))
 }
 
 // vacantPoll asks every member how far its log reaches, as of a moment after the vacancy.
