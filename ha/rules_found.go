@@ -222,8 +222,8 @@ func emptyClaim(now time.Time, v *View) Verdict {
 		return pass("a standby cluster is asked for, which this release cannot make")
 	case v.Local.Obs.DataDir == postgres.DataDirUnfinished && v.Local.Obs.Unfinished == postgres.TaskRewind:
 		return pass("the data directory is half rewound: it may be the only copy")
-	case v.Local.Obs.DataDir == postgres.DataDirUnfinished && v.Local.Obs.Unfinished == postgres.TaskClone:
-		return pass("a clone was begun here: there is a cluster, which the store has forgotten; to found another one, remove the data directory")
+	case v.Local.Obs.DataDir == postgres.DataDirUnfinished && (v.Local.Obs.Unfinished == postgres.TaskClone || v.Local.Obs.Unfinished == postgres.TaskWipe):
+		return pass("a " + string(v.Local.Obs.Unfinished) + " was begun here: there is a cluster, which the store has forgotten; to found another one, remove the data directory")
 	case !v.free(LaneStore) || v.Session.ID == "" || v.storeRests(now):
 		return rest("announcing ourselves first")
 	case now.Before(v.Initialize.Failed.Add(time.Second)):

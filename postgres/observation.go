@@ -6,7 +6,7 @@ import "time"
 // A part that could not be seen is nil (a typed absence), never a zero value that looks like a fact.
 type Observation struct {
 	DataDir        DataDir
-	Unfinished     TaskKind    `json:",omitempty"` // what left the directory unfinished: bootstrap, clone or rewind
+	Unfinished     TaskKind    `json:",omitempty"` // what left the directory unfinished: bootstrap, clone, rewind or wipe
 	Problem        string      `json:",omitempty"` // why DataDir is foreign or unreadable, for people
 	Control        *Control    `json:",omitempty"` // pg_control; nil: no data directory, or unreadable
 	Standby        bool        // standby.signal exists: the next start will not accept writes by itself
@@ -27,7 +27,7 @@ type DataDir string
 const (
 	DataDirEmpty      DataDir = "empty"      // absent or empty: may be filled
 	DataDirReady      DataDir = "ready"      // a cluster that may be started
-	DataDirUnfinished DataDir = "unfinished" // a clone or rewind was interrupted: never start it (safety 13)
+	DataDirUnfinished DataDir = "unfinished" // a clone, rewind or wipe was interrupted: never start it (safety 13)
 	DataDirForeign    DataDir = "foreign"    // not empty and not PostgreSQL's, other major version, or other owner
 	DataDirUnreadable DataDir = "unreadable" // the disk does not answer, or permission is missing
 )

@@ -43,7 +43,7 @@ func (a *agent) run(r ha.Request, t postgres.Task) {
 	case postgres.TaskRewind:
 		j.rewind()
 	case postgres.TaskWipe:
-		j.after(10*time.Millisecond, 100*time.Millisecond, func() { j.server().wipe(); j.done(postgres.Outcome{}) })
+		j.wipe()
 	case postgres.TaskCheckpoint:
 		j.after(10*time.Millisecond, 300*time.Millisecond, func() { j.finish(postgres.Outcome{}, j.server().checkpointNow()) })
 	}
@@ -123,6 +123,15 @@ func (j *job) bootstrap() {
 		s.bootstrap()
 		j.done(postgres.Outcome{SystemID: s.sysid})
 	})
+}
+
+// wipe is not whole until it ends, as a clone is not; a rename is.
+func (j *job) wipe() {
+	s := j.server()
+	if !j.task.Rename && s.dir == postgres.DataDirReady {
+		s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskWipe
+	}
+	j.after(10*time.Millisecond, 100*time.Millisecond, func() { s.wipe(); j.done(postgres.Outcome{}) })
 }
 
 func (j *job) clone() {

@@ -25,7 +25,7 @@ type Config struct {
 	BinNames       map[string]string
 
 	// StateDir holds three files that must not be in the data directory, named after it: a lock against a second agent,
-	// a marker of an unfinished clone or rewind, and the log. The parent of DataDir unless set.
+	// a marker of an unfinished clone, rewind or wipe, and the log. The parent of DataDir unless set.
 	StateDir string
 	// LogFile takes what PostgreSQL writes to standard error; StateDir/NAME.log unless set. "inherit" passes the agent's
 	// own standard error on: the server must be able to write there after the agent's death.

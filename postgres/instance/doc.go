@@ -25,8 +25,8 @@
 // and each stop, first sweeps: it kills every server process whose working directory is the data directory, and waits
 // until nobody uses the segment.
 //
-// A clone, rewind or bootstrap that was interrupted leaves a marker beside the data directory, and such a directory is
-// never started (DataDirUnfinished). The marker goes after the first successful start.
+// A clone, rewind, bootstrap or wipe that was interrupted leaves a marker beside the data directory, and such a directory
+// is never started (DataDirUnfinished). The marker goes after the first successful start, or with the last file.
 //
 // # Closed servers
 //

@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,6 +22,10 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == shimMark {
 		os.Exit(shim(os.Args[2:]))
+	}
+	if len(os.Args) == 3 && os.Args[1] == wipeMark {
+		fmt.Println(wipeUntilKilled(os.Args[2]))
+		os.Exit(1)
 	}
 	pgtest.Guard(m, func(m *testing.M) { goleak.VerifyTestMain(m) })
 }

@@ -11,9 +11,9 @@ import (
 )
 
 // marker tells, beside the data directory, what was being done to it. It is on disk before the first change and goes
-// after the first successful start. pg_rewind deletes files that its source lacks, so it cannot be inside.
+// after the first successful start, or with the last file. pg_rewind deletes files that its source lacks, so it cannot be inside.
 type marker struct {
-	Work postgres.TaskKind `json:"work"` // bootstrap, clone or rewind
+	Work postgres.TaskKind `json:"work"` // bootstrap, clone, rewind or wipe
 	// Whole says that the work was finished: the directory may be started, as a standby.
 	Whole bool `json:"whole"`
 }

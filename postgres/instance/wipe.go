@@ -12,7 +12,8 @@ import (
 	"github.com/tanist-ha/tanist/postgres"
 )
 
-// wipe carries out TaskWipe.
+// wipe carries out TaskWipe. Once the first file may be gone, nobody starts the rest: the marker says so, and stays until all of it is
+// gone, whatever interrupts us.
 func (i *Instance) wipe(ctx context.Context, t postgres.Task) error {
 	if r := i.postmaster(); r != nil {
 		return fmt.Errorf("a server runs on the data directory, as process %d", r.id.PID)
@@ -20,12 +21,17 @@ func (i *Instance) wipe(ctx context.Context, t postgres.Task) error {
 	if err := i.sweep(ctx, nil); err != nil {
 		return err
 	}
-	if t.Rename {
+	if t.Rename { // one step, so it needs no marker
 		err := i.putAside()
 		if err == nil {
 			return i.removeMarker()
 		}
 		i.log.Warn("keep the old data directory; it is emptied instead", "error", err)
+	}
+	if m := i.readMarker(); m == nil || m.Whole { // else it tells already what the directory was meant to become
+		if err := i.writeMarker(marker{Work: postgres.TaskWipe}); err != nil {
+			return err
+		}
 	}
 	if err := i.emptyDataDir(); err != nil {
 		return err
@@ -50,10 +56,14 @@ func (i *Instance) putAside() error {
 }
 
 // emptyDataDir deletes what is in the data directory, and in folders elsewhere that it links to as pg_wal and
-// tablespaces. The directory itself stays: it may be a mount point.
+// tablespaces. The directory itself stays: it may be a mount point. The links go last, so that whoever is interrupted finds them again.
 func (i *Instance) emptyDataDir() error {
 	for _, target := range i.linkedFolders() {
-		if err := removeContents(target.path, target.only); err != nil {
+		err := removeContents(target.path, target.only)
+		if err == nil {
+			err = syncFolder(target.path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
