@@ -50,13 +50,13 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 	if err := context.Cause(ctx); err != nil {
 		return errors.Join(err, i.dropSkipped())
 	}
-	// The file is only read by the server that is about to be signalled, so it need not reach the disk.
-	if err := os.WriteFile(filepath.Join(i.cfg.DataDir, "promote"), nil, i.fileMode()); err != nil {
-		return fmt.Errorf("ask for the promotion: %w", err)
-	}
-	// The agent may die now, and a busy startup process obeys minutes later: the next agent has to know.
+	// Both files concern the server that is about to be signalled, so they need not reach the disk. The note comes first: from the other file on
+	// any SIGUSR1, also one from the server's own processes, promotes it; a busy startup process obeys minutes later; and we may die at any time.
 	if err := os.WriteFile(i.askedPath(), fmt.Appendf(nil, "%d %d\n", r.id.PID, r.id.Start), i.fileMode()); err != nil {
-		return errors.Join(fmt.Errorf("note that the promotion is asked for: %w", err), i.remove("promote"))
+		return fmt.Errorf("note that the promotion is asked for: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(i.cfg.DataDir, "promote"), nil, i.fileMode()); err != nil {
+		return errors.Join(fmt.Errorf("ask for the promotion: %w", err), i.remove("promote"))
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err := signalPostmaster(r, unix.SIGUSR1); err != nil {
