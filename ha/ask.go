@@ -170,7 +170,7 @@ func (v *View) statusAt(now, next time.Time, m *Machine) *Status {
 	}
 	s.Busy = v.busy()
 	s.RuleCounts = maps.Clone(m.counts)
-	s.FenceFired, s.Demotions = v.Fence.Fired, v.Demotions
+	s.FenceFired, s.Demotions, s.Overruns = v.Fence.Fired, v.Demotions, m.overruns
 	return s
 }
 

@@ -20,7 +20,8 @@ type Machine struct {
 	counts     map[RuleID]uint64
 	history    []HistoryItem
 	overruns   int
-	remembered int // decisions ever put into history
+	chain      []RuleID // which rules decided in the last Step
+	remembered int      // decisions ever put into history
 }
 
 // NewMachine makes the machine of a node that has just started and knows nothing but its settings. configRaw is the dynamic
@@ -48,6 +49,9 @@ func (m *Machine) Counts() map[RuleID]uint64 { return m.counts }
 // Overruns counts the events whose chain of decisions did not come to rest.
 func (m *Machine) Overruns() int { return m.overruns }
 
+// Chain lists the rules that decided in the last Step, in order. It is valid until the next one.
+func (m *Machine) Chain() []RuleID { return m.chain }
+
 // History lists the last changed decisions, oldest first.
 func (m *Machine) History() []HistoryItem { return m.history }
 
@@ -55,12 +59,14 @@ func (m *Machine) History() []HistoryItem { return m.history }
 // in exactly one event that carries its id. next is when to step again (with a Tick) if nothing happens.
 func (m *Machine) Step(now time.Time, e Event) (requests []Request, next time.Time) {
 	m.view = Fold(now, m.view, e)
+	m.chain = m.chain[:0]
 	for range MaxSteps {
 		if m.view.Done {
 			return requests, time.Time{}
 		}
 		m.last = m.rules.Decide(now, &m.view)
 		m.counts[m.last.Reason.Rule]++
+		m.chain = append(m.chain, m.last.Reason.Rule)
 		if len(m.last.Do) == 0 {
 			if !m.view.askedJustNow() {
 				m.remember(now)

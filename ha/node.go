@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,7 +198,11 @@ func (n *Node) take(root context.Context, e Event) time.Time {
 	if n.cfg.Recorder != nil && n.recorded%checkpointEvery == 0 {
 		start = n.machine.Checkpoint()
 	}
+	overruns := n.machine.Overruns()
 	requests, next := n.machine.Step(now, e)
+	if n.machine.Overruns() != overruns {
+		n.logOverrun(e, next.Sub(now))
+	}
 	if n.cfg.Recorder != nil {
 		n.recorded++
 		n.cfg.Recorder.Record(n.machine.Entry(now, e, requests, start))
@@ -289,6 +295,16 @@ func (n *Node) log(requests []Request) {
 		n.cfg.Logger.Info(item.Sentence, "rule", string(item.Rule))
 	}
 	n.logged = n.machine.remembered
+}
+
+// logOverrun tells of rules that ask for one thing after another: a bug in them, and the only trace of it.
+func (n *Node) logOverrun(e Event, pause time.Duration) {
+	rules := make([]string, 0, MaxSteps)
+	for _, id := range n.machine.Chain() {
+		rules = append(rules, string(id))
+	}
+	n.cfg.Logger.Error("the decisions after one event do not come to an end: a bug in the rules; going on after a pause",
+		"event", fmt.Sprintf("%T", e), "pause", pause, "rules", strings.Join(rules, " "))
 }
 
 // saveConfig keeps the dynamic configuration for the next start, once there is a data directory to keep it in.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -406,6 +407,59 @@ func TestLog(t *testing.T) {
 			t.Errorf("ten minutes of rest make %d lines:\n%s", idle, strings.Join(r.log.lines, "\n"))
 		}
 	})
+}
+
+// Rules that never come to rest are named in one line for each event that they do it after, and the node goes on (safety 14.4).
+func TestOverrunIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		right := checkOf("leader.idle")
+		rules, err := ha.StandardRules().Replace("leader.idle", func(now time.Time, v *ha.View) ha.Verdict {
+			if broken.Load() {
+				return ha.Act("never content", ha.ForgetClaim{})
+			}
+			return right(now, v)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := begin(t, &toy{}, func(cfg *ha.Config) { cfg.Rules = rules })
+		r.leading()
+		broken.Store(true)
+		first := r.until("an overrun", func(s *ha.Status) bool { return s.Overruns > 0 }).Overruns
+		time.Sleep(time.Second)
+		if more := r.Status().Overruns - first; more < 9 || more > 30 { // ten pauses, and events of that second
+			t.Errorf("%d overruns within a second", more)
+		}
+		broken.Store(false)
+		r.leading()
+		overruns := r.Status().Overruns
+		r.end()
+		lines := 0
+		for _, line := range r.log.lines {
+			if strings.Contains(line, "do not come to an end") {
+				lines++
+				if !strings.Contains(line, "level=ERROR") || !strings.Contains(line, "leader.idle leader.idle") || !strings.Contains(line, "event=ha.") {
+					t.Errorf("the line says too little: %s", line)
+				}
+			}
+		}
+		if lines != overruns {
+			t.Errorf("%d lines for %d overruns:\n%s", lines, overruns, strings.Join(r.log.lines, "\n"))
+		}
+	})
+}
+
+// checkOf is a standard rule.
+func checkOf(id ha.RuleID) func(time.Time, *ha.View) ha.Verdict {
+	for _, s := range ha.StandardRules().Sections {
+		for _, r := range s.Rules {
+			if r.ID == id {
+				return r.Check
+			}
+		}
+	}
+	panic("no rule " + id)
 }
 
 func TestNewNodeSaysAllThatIsMissing(t *testing.T) {

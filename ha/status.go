@@ -37,6 +37,7 @@ type Status struct {
 	RuleCounts   map[RuleID]uint64
 	FenceFired   uint64         // how often the fence has ended the server; without a fault that explains it, a bug
 	Demotions    uint64         // how often the server was stopped because it had no right to write, or nobody guarded it
+	Overruns     int            // how often the decisions after one event did not come to an end: a bug in the rules
 	Member       dcs.MemberData // as we publish it
 
 	// FailsafeUntil is when failsafe mode ends to be active here if nothing prolongs it: a leader's authority by it, or another member's

@@ -132,6 +132,7 @@ func (s scrape) tanist(release string) {
 	}
 	s.counter("tanist_fence_fired_total", "How often the fence has ended the server; without a fault that explains it, a bug.", float64(st.FenceFired))
 	s.counter("tanist_demotions_total", "How often the server was stopped because it had no right to write, or nobody guarded it.", float64(st.Demotions))
+	s.counter("tanist_rule_overruns_total", "How often the decisions after one event did not come to an end; a bug in the rules.", float64(st.Overruns))
 	for rule, count := range st.RuleCounts {
 		s.send(prometheus.CounterValue, "tanist_rule_total", "How often a decision was made by each rule.", float64(count), "rule", string(rule))
 	}

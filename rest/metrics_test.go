@@ -50,6 +50,7 @@ func TestMetrics(t *testing.T) {
 			with(primary(), func(st *ha.Status) {
 				st.Authority.Sent = now.Add(-10 * time.Second)
 				st.ObservedAt = now.Add(-2 * time.Second)
+				st.Overruns = 3
 				st.RuleCounts = map[ha.RuleID]uint64{"leading.renew": 7, "vacant.behind": 2}
 				st.Observed.PendingRestart = map[string][2]string{"max_connections": {"100", "101"}}
 			}),
@@ -58,7 +59,7 @@ func TestMetrics(t *testing.T) {
 				"patroni_primary": "1", "patroni_xlog_location": "1.00663296e+08", "patroni_postgres_server_version": "170005",
 				"patroni_postgres_timeline": "4", "patroni_dcs_last_seen": "1.784538902e+09", "patroni_pending_restart": "1",
 				"patroni_postgres_state": "5", "patroni_failover_priority": "1", `tanist_info release="0.1.0"`: "1",
-				"tanist_authority_seconds": "20", "tanist_accepting": "1", "tanist_observation_age_seconds": "2",
+				"tanist_authority_seconds": "20", "tanist_accepting": "1", "tanist_observation_age_seconds": "2", "tanist_rule_overruns_total": "3",
 				`tanist_rule_total rule="leading.renew"`: "7", `tanist_rule_total rule="vacant.behind"`: "2",
 			},
 		},

@@ -182,7 +182,7 @@ func (a *agent) step(e ha.Event) {
 	w.decided(a, before)
 	w.checkWait(a)
 	if a.machine.Overruns() != overruns {
-		w.violate("%s does not come to rest after %T: %s", a.n.name, e, a.machine.Decision().Reason.Text)
+		w.violate("%s does not come to rest after %T: %v: %s", a.n.name, e, a.machine.Chain(), a.machine.Decision().Reason.Text)
 	}
 	for _, r := range requests {
 		if x, ok := r.Action.(ha.AcquireKey); ok && x.Request.Takeover == nil {
