@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"github.com/tanist-ha/tanist/internal/redact"
 )
 
 // HostPort is an address. The zero value is none.
@@ -27,15 +29,15 @@ func ParseHostPort(s string, port int) (HostPort, error) {
 	if text != "" {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil {
-			return HostPort{}, fmt.Errorf("port of %q: not a number", s)
+			return HostPort{}, fmt.Errorf("port of %q: not a number", redact.Address(s))
 		}
 		port = n
 	}
 	if host == "" || strings.ContainsAny(host, " \t/") {
-		return HostPort{}, fmt.Errorf("%q has no host", s)
+		return HostPort{}, fmt.Errorf("%q has no host", redact.Address(s))
 	}
 	if port < 1 || port > 65535 {
-		return HostPort{}, fmt.Errorf("port of %q is not between 1 and 65535", s)
+		return HostPort{}, fmt.Errorf("port of %q is not between 1 and 65535", redact.Address(s))
 	}
 	return HostPort{host, port}, nil
 }

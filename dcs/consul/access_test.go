@@ -233,7 +233,9 @@ func TestConfig(t *testing.T) {
 		"http://h": "", "https://h:1": "", "http://[::1]:8500": "",
 		"h:8500":              "unknown scheme h",
 		"ftp://h":             "unknown scheme ftp",
-		"http://a:b@h":        "user and password do not belong into the address",
+		"http://a:secret@h":   "user and password do not belong into the address",
+		"http://a:%secret@h":  "not a URL",
+		"http://h?dc=secret":  "a path has no meaning here",
 		"http://h/v1":         "a path has no meaning here",
 		"http://":             "no host in it",
 		"http://a,b:8500":     "no host in it",
@@ -242,6 +244,9 @@ func TestConfig(t *testing.T) {
 		err := consul.Config{URL: text}.Validate()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the password is told: %v", err)
 		}
 	}
 	if err := (consul.Config{URL: "http://h", Consistency: "strong", TLS: &consul.TLS{KeyFile: "k"}}).Validate(); err == nil ||

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/tanist-ha/tanist/internal/redact"
 )
 
 // Config says where a Consul agent is and how to get in. URL is required; everything else has a useful zero value.
@@ -73,7 +75,7 @@ func (c Config) Validate() error {
 // parseURL returns the scheme and host:port of text.
 func parseURL(text string) (*url.URL, error) {
 	bad := func(why string) (*url.URL, error) {
-		return nil, fmt.Errorf("consul: url %q: %s; write it as http://host:8500 or https://host:8501", text, why)
+		return nil, fmt.Errorf("consul: url %q: %s; write it as http://host:8500 or https://host:8501", redact.Address(text), why)
 	}
 	u, err := url.Parse(text)
 	switch {

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/tanist-ha/tanist/dcs/embedetcd/members"
+	"github.com/tanist-ha/tanist/internal/redact"
 )
 
 // Config describes one member. Name, DataDir, ClientURLs and PeerURLs are required.
@@ -188,10 +189,10 @@ func parseURLs(texts []string, what string, t *TLS, bad func(string, ...any)) []
 	for _, text := range texts {
 		u, err := url.Parse(text)
 		switch {
-		case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Port() == "":
-			bad("%s %q: write it as http://host:port or https://host:port", what, text)
+		case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Port() == "", u.User != nil:
+			bad("%s %q: write it as http://host:port or https://host:port", what, redact.Address(text))
 		case u.Scheme == "https" && t == nil:
-			bad("%s %q: https needs certificate and key", what, text)
+			bad("%s %q: https needs certificate and key", what, redact.Address(text))
 		default:
 			urls = append(urls, *u)
 		}

@@ -38,6 +38,11 @@ func secure(t testing.TB, n int) (configs []embedetcd.Config, ca *testcert.CA, f
 	if err := configs[0].Validate(); err == nil || !strings.Contains(err.Error(), "https needs certificate and key") {
 		t.Fatalf("https without certificates: %v", err)
 	}
+	withPassword := configs[0]
+	withPassword.PeerURLs = []string{"https://u:secret@127.0.0.1:1"}
+	if err := withPassword.Validate(); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Fatalf("an address with a password: %v", err)
+	}
 	for i := range configs {
 		configs[i].ClientTLS = &embedetcd.TLS{CertFile: files.Cert, KeyFile: files.Key, CAFile: ca.File}
 		configs[i].PeerTLS = configs[i].ClientTLS

@@ -178,13 +178,17 @@ func TestRefusedConfigurations(t *testing.T) {
 		"no endpoint is given":                    {},
 		"unknown scheme ftp":                      {Endpoints: []string{"ftp://h:1"}},
 		"no host and port in it":                  {Endpoints: []string{"http://"}},
-		"user and password do not belong":         {Endpoints: []string{"http://u:p@h:1"}},
+		"user and password do not belong":         {Endpoints: []string{"http://u:secret@h:1"}},
+		"not a URL":                               {Endpoints: []string{"http://u:%secret@h:1"}},
+		"no host and port in it; write":           {Endpoints: []string{"u:secret@h:1"}},
 		"a password is given without a user name": {Endpoints: []string{"h"}, Password: "p"},
 		"a user name is given without a password": {Endpoints: []string{"h"}, Username: "u"},
 		"without a client certificate":            {Endpoints: []string{"h"}, TLS: &etcd3.TLS{KeyFile: "k"}},
 	} {
 		if _, err := etcd3.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("the password is told: %v", err)
 		}
 	}
 }

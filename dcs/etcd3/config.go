@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/tanist-ha/tanist/internal/redact"
 )
 
 // Config says where the store is and how to get in. Endpoints or SRV are required; everything else has a useful zero value.
@@ -84,7 +86,7 @@ func (a address) String() string {
 
 func parseEndpoint(text string, secureByDefault bool) (address, error) {
 	bad := func(why string) (address, error) {
-		return address{}, fmt.Errorf("etcd: endpoint %q: %s; write it as http://host:2379 or https://host:2379", text, why)
+		return address{}, fmt.Errorf("etcd: endpoint %q: %s; write it as http://host:2379 or https://host:2379", redact.Address(text), why)
 	}
 	a := address{hostport: text, secure: secureByDefault}
 	if strings.Contains(text, "://") {

@@ -181,6 +181,7 @@ func TestIPv6(t *testing.T) {
 func TestConfig(t *testing.T) {
 	for want, cfg := range map[string]zookeeper.Config{
 		"zookeeper: no host is given": {Folder: "/s/m"},
+		`zookeeper: host "xxxxx@a": no host and port in it; write it as host:2181`:                 {Hosts: []string{"u:secret@a"}, Folder: "/s/m"},
 		`zookeeper: host "http://a": an address without a scheme is wanted; write it as host:2181`: {Hosts: []string{"http://a"}, Folder: "/s/m"},
 		`zookeeper: host "a:": no host and port in it; write it as host:2181`:                      {Hosts: []string{"a:"}, Folder: "/s/m"},
 		`zookeeper: folder "/": want an absolute path below the root`:                              {Hosts: []string{"a"}, Folder: "/"},

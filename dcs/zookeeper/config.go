@@ -10,6 +10,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/tanist-ha/tanist/internal/redact"
 )
 
 // Config says where the store is, how to get in, and which folder is the cluster's. Hosts (or Discover) and Folder are required.
@@ -98,7 +100,7 @@ func folderOf(folder string) string { return path.Clean(folder) }
 // parseHost returns host:port.
 func parseHost(text string) (string, error) {
 	bad := func(why string) (string, error) {
-		return "", fmt.Errorf("zookeeper: host %q: %s; write it as host:2181", text, why)
+		return "", fmt.Errorf("zookeeper: host %q: %s; write it as host:2181", redact.Address(text), why)
 	}
 	if strings.Contains(text, "://") {
 		return bad("an address without a scheme is wanted")

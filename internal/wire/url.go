@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tanist-ha/tanist/config"
+	"github.com/tanist-ha/tanist/internal/redact"
 )
 
 // storePorts are the schemes of a store's URL, each with the port that is meant when none is written.
@@ -20,12 +21,12 @@ func Override(cfg *config.Config, text string) error {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return fmt.Errorf("read the store's URL: %w", err)
+		return fmt.Errorf("read the store's URL %q: it is not a URL; write SCHEME://HOST:PORT", redact.Address(text)) // err repeats all of it
 	}
 	port := 0
 	if u.Port() != "" {
 		if port, err = strconv.Atoi(u.Port()); err != nil || port < 1 || port > 65535 {
-			return fmt.Errorf("read the store's URL %q: %q is not a port", text, u.Port())
+			return fmt.Errorf("read the store's URL %q: %q is not a port", redact.Address(text), u.Port())
 		}
 	}
 	scheme := u.Scheme

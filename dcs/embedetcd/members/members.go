@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/tanist-ha/tanist/internal/redact"
 	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
@@ -82,7 +83,7 @@ func Open(endpoints []string, files *TLS) (*Cluster, error) {
 		u, err := url.Parse(e)
 		if err != nil || u.Host == "" {
 			c.Close()
-			return nil, fmt.Errorf("etcd: %q is not an address of etcd", e)
+			return nil, fmt.Errorf("etcd: %q is not an address of etcd", redact.Address(e))
 		}
 		creds := insecure.NewCredentials()
 		if u.Scheme == "https" {
