@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -13,7 +14,7 @@ import (
 
 // login holds the token that etcd gave for user and password. Tokens are known to all members; each may lose them.
 type login struct {
-	asking chan struct{} // capacity 1: held by the one who authenticates
+	asking chan struct{} // capacity 1: held by the one who authenticates, as long as others wait for it
 
 	mu             sync.Mutex
 	user, password string
@@ -68,11 +69,13 @@ func (l *login) prepare(ctx context.Context, conn grpc.ClientConnInterface) (con
 	return ctx, token, nil
 }
 
-// renew gets another token in place of old, unless somebody else just did.
+// renew gets another token in place of old, unless somebody else just did. Whoever does is waited for, but not for longer than patience: the
+// member that it asks may be frozen, and ours not.
 func (l *login) renew(ctx context.Context, conn grpc.ClientConnInterface, old string) error {
 	select {
 	case l.asking <- struct{}{}:
 		defer func() { <-l.asking }()
+	case <-time.After(patience):
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
