@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -48,7 +49,24 @@ func check(record string, documents []string, out io.Writer) error {
 			strings.Join(wrong, "\n  "))
 	}
 	fmt.Fprintf(out, "evidence: %d tests that documents name have passed; %d rows say that there is none\n", named, admitted)
+	for _, name := range skipped(results) {
+		fmt.Fprintln(out, "evidence: skipped:", name)
+	}
 	return nil
+}
+
+// skipped lists the tests that were skipped, so that nobody takes what ran for the whole.
+func skipped(results map[string]map[string]result) []string {
+	var names []string
+	for pkg, tests := range results {
+		for name, r := range tests {
+			if r.skipped && !r.passed {
+				names = append(names, pkg+"."+name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // checkText checks one document, and counts the tests that it names and the rows that admit to have none.
