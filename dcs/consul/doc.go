@@ -29,7 +29,7 @@
 //
 // A renewal resets a timer in the memory of the server that takes itself for the leader; nothing is written. Session.Confirm
 // therefore renews, then compares through the leader that the other servers confirm, and renews once more after a long gap. A renewal that a
-// deposed leader answered does no harm otherwise: the time that ends is twice the time that is promised (docs/decisions/0013).
+// deposed leader answered does no harm otherwise: the time that ends is twice the time that is promised (docs/decisions/0016).
 //
 // # Transactions
 //

@@ -155,7 +155,7 @@ func TestUnknownIsSaid(t *testing.T) {
 	wantError(t, err, dcs.ErrUnavailable, "nothing listens there: is the Consul agent running?")
 }
 
-// TestRequestWaitsForTheAgent: an agent that is restarted costs a request time, and no failure.
+// TestRequestWaitsForTheAgent: an agent that refuses connections for a while costs a request time, and no failure.
 func TestRequestWaitsForTheAgent(t *testing.T) {
 	p := proxy(t, quick(t))
 	b := open(t, consul.Config{URL: "http://" + p.Addr()})
