@@ -141,6 +141,19 @@ type Dated interface {
 	Proven() time.Duration
 }
 
+// Paced is a capability of a Session, found by assertion, for stores that ask something of how its renewals follow each other.
+type Paced interface {
+	Pace() Pace
+}
+
+// Pace is what a store asks of the renewals of a session. A zero says that it does not mind.
+type Pace struct {
+	// Takes is how long a Confirm takes however fast the store answers (ZooKeeper: a tick). One with less time until its deadline cannot succeed.
+	Takes time.Duration
+	// Every is the longest time that shall pass between two renewals (Consul: a quarter of the session's TTL, as safety 2.3 says).
+	Every time.Duration
+}
+
 // QuietWatcher is a Backend whose watch can be spared the noise of keys that change all the time: every member's position, sent to every
 // member, would cost the store the square of their number.
 type QuietWatcher interface {

@@ -18,8 +18,8 @@ func TestDatedSession(t *testing.T) {
 	keep := func(age time.Duration) {
 		t.Helper()
 		alive, err := a.KeepAlive(t.Context(), dcs.KeepAlive{TTL: ttl})
-		if err != nil || alive.Age != age {
-			t.Fatalf("a proof of age %s: %v; want %s", alive.Age, err, age)
+		if err != nil || alive.Age != age || alive.Pace.Takes != 2*time.Second {
+			t.Fatalf("a proof of age %s, of a session of %+v: %v; want %s, and a tick", alive.Age, alive.Pace, err, age)
 		}
 	}
 	keep(0) // the opening
@@ -34,7 +34,7 @@ func TestDatedSession(t *testing.T) {
 		t.Helper()
 		a.asked = nil
 		h, err := a.Acquire(t.Context(), dcs.Acquire{Expect: dcs.Expect{IgnoreInitialize: true}})
-		if err != nil || h.Age != age || !slices.Contains(a.asked, kind) {
+		if err != nil || h.Age != age || h.Pace.Takes != 2*time.Second || !slices.Contains(a.asked, kind) {
 			t.Fatalf("acquired with %+v by %q: %v; want age %s by %s", h, a.asked, err, age, kind)
 		}
 		if err := a.Release(t.Context(), dcs.Release{Leader: h.Leader}); err != nil {

@@ -37,7 +37,7 @@ func (c *Client) KeepAlive(ctx context.Context, r KeepAlive) (Alive, error) {
 		v, err := c.session.KeepAlive(ctx)
 		switch {
 		case err == nil:
-			a := Alive{Session: c.session.ID(), TTL: min(r.TTL, c.session.TTL()), Age: c.age(), Version: v}
+			a := Alive{Session: c.session.ID(), TTL: min(r.TTL, c.session.TTL()), Age: c.age(), Pace: c.pace(), Version: v}
 			if !c.Attentive() {
 				a.Version = 0 // whatever moved may be what we do not listen to
 				c.prove(ctx, v)
@@ -58,6 +58,14 @@ func (c *Client) age() time.Duration {
 		return d.Proven()
 	}
 	return 0
+}
+
+// pace is what the store asks of the renewals of the session.
+func (c *Client) pace() Pace {
+	if p, ok := c.session.(Paced); ok {
+		return p.Pace()
+	}
+	return Pace{}
 }
 
 // keeps reports whether the present session serves for ttl: it was asked for that, or it carries more than the member key.
@@ -87,7 +95,7 @@ func (c *Client) replace(ctx context.Context, r KeepAlive, data []byte) (Alive, 
 	if err := c.putMember(ctx, r.Member, data); err != nil {
 		return Alive{}, err
 	}
-	return Alive{Session: x.ID(), TTL: min(r.TTL, x.TTL()), Opened: true}, nil
+	return Alive{Session: x.ID(), TTL: min(r.TTL, x.TTL()), Pace: c.pace(), Opened: true}, nil
 }
 
 // adopt makes x the session; the former one waits to be closed.

@@ -42,7 +42,7 @@ func (c *Client) Acquire(ctx context.Context, r Acquire) (Held, error) {
 	if len(c.old) > 0 {
 		c.closeOld(ctx)
 	}
-	h := Held{Leader: Meta{Version: a.Version, Created: a.Version, Session: c.session.ID()}, TTL: c.ttl(), Age: age, Version: a.Version}
+	h := Held{Leader: Meta{Version: a.Version, Created: a.Version, Session: c.session.ID()}, TTL: c.ttl(), Age: age, Pace: c.pace(), Version: a.Version}
 	if created {
 		return h, nil
 	}

@@ -41,7 +41,7 @@ func (c *Client) Renew(ctx context.Context, r Renew) (Held, error) {
 	c.mu.Lock()
 	c.leads, c.status, c.failsafe = true, status, failsafe
 	c.mu.Unlock()
-	return Held{Leader: lead, TTL: c.ttl(), Version: a.Version}, nil
+	return Held{Leader: lead, TTL: c.ttl(), Pace: c.pace(), Version: a.Version}, nil
 }
 
 // news adds the writes of what changed since it was written last, and returns both values as they stand afterwards.

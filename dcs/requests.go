@@ -7,6 +7,7 @@ type Alive struct {
 	Session string        // id of the session that our member key lives with
 	TTL     time.Duration // the smaller of asked and granted: what authority may be counted from (safety 1.3)
 	Age     time.Duration // how long before this answer the TTL began that is certain: 0 means with the call (see Dated)
+	Pace    Pace          `json:",omitzero"` // of renewals of that session
 	Version Version       // that the store had reached, 0 if it does not say: newer than our Cluster means "read again"
 	Opened  bool          // the session is new (first call, another ttl, or the old one was lost)
 }
@@ -40,6 +41,7 @@ type Held struct {
 	Leader  Meta          // its incarnation and session
 	TTL     time.Duration // of the session
 	Age     time.Duration // how long before this answer the TTL began that is certain: 0 means with the call (see Dated)
+	Pace    Pace          `json:",omitzero"` // of renewals of that session
 	Version Version       // that the store had reached
 }
 

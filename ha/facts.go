@@ -101,8 +101,11 @@ func (v *View) accepting() bool {
 // holds says whether the leader key is ours as far as the store has said, whether or not that may still be believed.
 func (v *View) holds() bool { return v.Lease.State == LeaseHeld }
 
-// budget is that of our authority, within what the watchdog leaves of it.
-func (v *View) budget() Budget { return NewBudget(v.bounded(), v.Settings.LoopWait) }
+// budget is that of our authority, within what the watchdog leaves of it, and with renewals as the store wants them.
+func (v *View) budget() Budget {
+	a := v.bounded()
+	return NewBudget(a, v.Settings.LoopWait).paced(a, v.Session.Pace)
+}
 
 // grace ends the time in which a server that was found writable, at the start of the agent, must get authority or stop.
 func (v *View) grace() time.Time {

@@ -52,6 +52,55 @@ func TestRenewalAfterTheAuthority(t *testing.T) {
 	}
 }
 
+// TestRenewalThatTakesTime: where a renewal takes two seconds by nature, it is given them, and a quarter more, while there is so much left; other
+// requests are not. Two such renewals fit into the authority, also when it is no longer than five of them (safety 2.4).
+func TestRenewalThatTakesTime(t *testing.T) {
+	sent := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	v := &View{Settings: DefaultSettings(), Session: SessionView{Pace: dcs.Pace{Takes: 2 * time.Second}},
+		Lease: Lease{State: LeaseHeld, Auth: Authority{Sent: sent, TTL: 30 * time.Second}}}
+	rule := v.budget().Rule
+	for _, tc := range []struct {
+		after  time.Duration
+		action Action
+		want   time.Duration
+	}{
+		{-12 * time.Second, RenewKey{}, 4 * time.Second},
+		{-3 * time.Second, RenewKey{}, 2500 * time.Millisecond},
+		{-3 * time.Second, AcquireKey{}, 2500 * time.Millisecond},
+		{-3 * time.Second, LoadCluster{}, time.Second},
+		{-1800 * time.Millisecond, RenewKey{}, 1800 * time.Millisecond},
+		{0, RenewKey{}, 2500 * time.Millisecond},
+		{time.Hour, RenewKey{}, 3 * time.Second},
+	} {
+		now := rule.Add(tc.after)
+		if got := v.deadline(now, tc.action).Sub(now); got != tc.want {
+			t.Errorf("%v after the rules' time %s gets %v, want %v", tc.after, tc.action.Name(), got, tc.want)
+		}
+	}
+	v.Settings.RetryTimeout = time.Second
+	if now := rule.Add(-time.Minute); v.deadline(now, RenewKey{}).Sub(now) != 2500*time.Millisecond {
+		t.Errorf("a short retry_timeout leaves a renewal %v", v.deadline(now, RenewKey{}).Sub(now))
+	}
+	v.Lease.Auth.TTL = 10 * time.Second
+	b := v.budget()
+	if room := b.Rule.Sub(sent.Add(b.Period)); room < 2*2500*time.Millisecond {
+		t.Errorf("behind a period of %v there is room for %v, which is less than two renewals", b.Period, room)
+	}
+}
+
+// TestRenewalAsOftenAsTheStoreAsks: the period of renewals is no longer than what the store asks for (safety 2.3).
+func TestRenewalAsOftenAsTheStoreAsks(t *testing.T) {
+	v := &View{Settings: DefaultSettings(), Session: SessionView{Pace: dcs.Pace{Every: 3750 * time.Millisecond}},
+		Lease: Lease{State: LeaseHeld, Auth: Authority{TTL: 15 * time.Second}}}
+	if got := v.budget().Period; got != 3750*time.Millisecond {
+		t.Errorf("renewed every %v", got)
+	}
+	v.Settings.LoopWait = 2 * time.Second
+	if got := v.budget().Period; got != 2*time.Second {
+		t.Errorf("renewed every %v with a loop_wait of 2 s", got)
+	}
+}
+
 // Nobody leads before a gap, and nobody behind it: if somebody has led meanwhile, that is another vacancy, and what was heard in the first is not
 // evidence for the second. (Simulator seed 2146: a member that had answered as a standby led by failsafe mode behind the gap.)
 func TestVacancyBehindALeaderWhoWasMissed(t *testing.T) {

@@ -238,7 +238,7 @@ func foldSessionKept(now time.Time, v *View, e SessionKept) {
 	if e.Alive.Session != v.Session.ID {
 		proven = kept // it was opened by a write
 	}
-	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: kept, Sent: e.Sent, Proven: proven}
+	v.Session = SessionView{ID: e.Alive.Session, TTL: e.Alive.TTL, Kept: kept, Sent: e.Sent, Proven: proven, Pace: e.Alive.Pace}
 	if e.Alive.Version > v.Store.Seen {
 		v.Store.Stale, v.Store.Seen = true, e.Alive.Version
 	}
@@ -268,7 +268,7 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 		v.PromoteFailures, v.Changed = 0, StoreChange{}
 		v.Failsafe.Doubt = nil // a write of a former life of the key cannot come any more
 		began := e.Sent.Add(-e.Held.Age)
-		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: began, Sent: e.Sent, Proven: began} // an acquire confirms the session
+		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: began, Sent: e.Sent, Proven: began, Pace: e.Held.Pace} // an acquire confirms the session
 		v.Lease = Lease{State: LeaseHeld, Leader: e.Held.Leader, Since: now, Decided: decided, Timeline: timeline,
 			Auth: Authority{Sent: began, TTL: e.Held.TTL}}
 		if held {
@@ -305,7 +305,7 @@ func foldRenewed(now time.Time, v *View, e Renewed) {
 		v.Lease.Leader = e.Held.Leader
 		v.Lease.Auth = Authority{Sent: e.Sent, TTL: e.Held.TTL}
 		v.Lease.RenewFailed, v.Lease.RenewProblem, v.Lease.Unconfirmed = time.Time{}, "", false
-		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent, Sent: e.Sent, Proven: e.Sent}
+		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent, Sent: e.Sent, Proven: e.Sent, Pace: e.Held.Pace}
 		v.Store.Seen = max(v.Store.Seen, e.Held.Version)
 	case e.Fault.Kind == FaultConflict:
 		v.lost("the store says that the leader key is not ours any more: " + e.Fault.Text)

@@ -187,18 +187,27 @@ func (v *View) deadline(now time.Time, a Action) time.Time {
 		return now.Add(6 * slotsTimeout)
 	}
 	if a.lane() == LaneStore {
-		return now.Add(v.storeTimeout(now))
+		return now.Add(v.storeTimeout(now, a))
 	}
 	return time.Time{}
 }
 
-// storeTimeout bounds one request to the store. Once the authority is over, haste saves nothing, and a renewal may take long by nature (on
-// ZooKeeper a tick, two seconds by default): the longer it has been over, the longer one may take, up to 3 s.
-func (v *View) storeTimeout(now time.Time) time.Duration {
-	limit := min(v.Settings.RetryTimeout, 5*time.Second)
-	if v.leads() {
-		left := v.budget().Rule.Sub(now)
-		return min(limit, max(left/3, min(-left, 3*time.Second), 2*retry))
+// storeTimeout bounds one request to the store. One that takes its time by nature, as a renewal does on ZooKeeper (a tick, two seconds by default), is
+// given that while there is so much left. Once the authority is over, haste saves nothing: the longer it has been over, the longer a request
+// may take, up to 3 s.
+func (v *View) storeTimeout(now time.Time, a Action) time.Duration {
+	var need time.Duration
+	switch a.(type) {
+	case RenewKey, AcquireKey:
+		need = attempt(v.Session.Pace)
 	}
-	return limit
+	limit := max(min(v.Settings.RetryTimeout, 5*time.Second), need)
+	if !v.leads() {
+		return limit
+	}
+	left := v.budget().Rule.Sub(now)
+	if left > 0 {
+		need = min(left, need)
+	}
+	return min(limit, max(left/3, min(-left, 3*time.Second), 2*retry, need))
 }

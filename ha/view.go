@@ -106,6 +106,7 @@ type SessionView struct {
 	Sent   time.Time // when the last keepalive was sent that was answered: the same, but in a store where an answer is no proof yet
 	Proven time.Time // the part of Kept that authority may be dated from: its opening, or a confirmation together with the leader key (safety 2.1)
 	Failed time.Time
+	Pace   dcs.Pace `json:",omitzero"` // of its renewals
 }
 
 // LeaseState says what we know of the leader key.

@@ -70,10 +70,16 @@ func (x *Session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 // dated is a session of a store that keeps sessions as ZooKeeper does.
 type dated struct{ *Session }
 
-var _ dcs.Dated = dated{}
+var (
+	_ dcs.Dated = dated{}
+	_ dcs.Paced = dated{}
+)
 
 // Proven tells how old the last proof is that the session was prolonged.
 func (x dated) Proven() time.Duration { return x.backend.store.now().Sub(x.backend.store.Proven(x.id)) }
+
+// Pace says that a proof takes a tick. The caller lets it pass: nothing here waits (see Options.Tick).
+func (x dated) Pace() dcs.Pace { return dcs.Pace{Takes: x.backend.store.opts.Tick} }
 
 // of finds the session in what a transaction names.
 func of(x dcs.Session) (*Session, bool) {

@@ -37,9 +37,16 @@ func (w *World) check() {
 	w.checkFailsafe(first)
 }
 
-// checkDemotion holds a node to the store's word: it may not demote because the key is lost while the key is there under its session.
+// calmDown is how long after the last fault what it led to may show.
+const calmDown = time.Minute
+
+// checkDemotion holds a node to the store's word: it may not demote because the key is lost while the key is there under its session, nor for want
+// of a store that serves.
 func (w *World) checkDemotion(a *agent) {
 	v := a.machine.View()
+	if !w.calmSince.IsZero() && a.machine.Decision().Reason.Rule == "authority.ending" && w.eng.now.Sub(w.calmSince) > calmDown {
+		w.violate("%s demotes for want of the store, which has served everybody for %s: %s", a.n.name, w.eng.now.Sub(w.calmSince), v.Lease.RenewProblem)
+	}
 	if a.machine.Decision().Reason.Rule != "authority.lost" && v.Lease.State != ha.LeaseLost {
 		return
 	}

@@ -329,17 +329,19 @@ func (w *World) storeRequest(a *agent, r ha.Request) {
 			w.ops++
 			return ev
 		}
+		answer := func(ev ha.Event) {
+			at := w.eng.now.Add(back)
+			if fate != memory.Served && fate != memory.Refused && r.Deadline.After(at) {
+				at = r.Deadline
+				a.hangs.id, a.hangs.end = r.ID, func() { w.eng.after(0, func() { a.deliver(ev) }) }
+			}
+			w.eng.at(at, func() { a.deliver(ev) })
+		}
 		if w.prolongs(r) {
-			w.prolong(a, r, once, func(ev ha.Event) { w.eng.after(back, func() { a.deliver(ev) }) })
+			w.prolong(a, r, once, answer)
 			return
 		}
-		ev := once(r)
-		at := w.eng.now.Add(back)
-		if fate != memory.Served && fate != memory.Refused && r.Deadline.After(at) {
-			at = r.Deadline
-			a.hangs.id, a.hangs.end = r.ID, func() { w.eng.after(0, func() { a.deliver(ev) }) }
-		}
-		w.eng.at(at, func() { a.deliver(ev) })
+		answer(once(r))
 	})
 }
 

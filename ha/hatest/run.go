@@ -44,6 +44,7 @@ type Options struct {
 	Calm             time.Duration // default 3 minutes
 	ReplicationDelay time.Duration // longest pause between two receptions; default 60 ms
 	Config           string        // dynamic configuration; default drawn from the seed
+	Tick             time.Duration // of a store that keeps sessions as ZooKeeper does (see Touches); 0: of one that does not
 	Profile          Profile
 	Rules            *ha.Rulebook // default: the standard rules
 	Mutant           Mutant
@@ -91,7 +92,7 @@ func Run(o Options) Result {
 		o.Config = configs[0]
 	}
 	if o.Config == "" && o.Profile == Touches {
-		o.Config = touchConfig[o.Seed%2 == 0]
+		o.setTouches()
 	}
 	if o.Config == "" && o.Profile == Failsafe {
 		o.Config = failsafeConfig(o.Seed)
@@ -129,7 +130,7 @@ func (w *World) play() {
 	}
 	w.eng.after(first, w.nextFault)
 	w.until(end)
-	w.faulty = false
+	w.faulty, w.calmSince = false, end
 	w.heal()
 	w.until(end.Add(w.opts.Calm))
 	if w.violation == "" {

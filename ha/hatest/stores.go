@@ -107,22 +107,26 @@ func (w *World) termsFault(n *node) time.Duration {
 // second answer shows that the first has been told. A keepalive is one, and tells how old the proof is; so is an acquire, while that is young.
 const Touches Profile = "touches"
 
-// tick is that of such a store.
-const tick = time.Second
-
-// touchConfig gives a session ten ticks and more.
-var touchConfig = map[bool]string{true: `{"ttl":10,"loop_wait":3,"retry_timeout":6}`, false: `{"ttl":20,"loop_wait":5,"retry_timeout":8}`}
+// setTouches gives a session ten ticks and more, or five long ones, which is as few as there may be.
+func (o *Options) setTouches() {
+	o.Tick = time.Second
+	switch o.Seed % 3 {
+	case 0:
+		o.Config = `{"ttl":10,"loop_wait":3,"retry_timeout":6}`
+	case 1:
+		o.Config = `{"ttl":20,"loop_wait":5,"retry_timeout":8}`
+	case 2:
+		o.Config, o.Tick = `{"ttl":10,"loop_wait":3,"retry_timeout":3}`, 2*time.Second
+	}
+}
 
 // storeOptions are those of a run's store.
 func (w *World) storeOptions() memory.Options {
-	o := memory.Options{Now: func() time.Time { return w.eng.now }, OnChange: w.changed, AnyTerm: w.opts.Mutant.Store.AnyTerm}
-	if w.opts.Profile == Touches {
-		o.Tick = tick
-	}
-	return o
+	return memory.Options{Now: func() time.Time { return w.eng.now }, OnChange: w.changed, AnyTerm: w.opts.Mutant.Store.AnyTerm, Tick: w.opts.Tick}
 }
 
-// prolong carries out a request that prolongs the session: once, and, if its success is to be dated from the call, again a tick later.
+// prolong carries out a request that prolongs the session: once, and, if its success is to be dated from the call, again a tick later. One that has
+// no time for that fails at once.
 func (w *World) prolong(a *agent, r ha.Request, once func(ha.Request) ha.Event, answer func(ha.Event)) {
 	first, pair := r, false
 	session := a.machine.View().Session
@@ -145,7 +149,20 @@ func (w *World) prolong(a *agent, r ha.Request, once func(ha.Request) ha.Event, 
 		answer(w.ageless(e))
 		return
 	}
-	w.eng.after(tick, func() { answer(once(r)) })
+	if r.Deadline.Before(w.eng.now.Add(w.opts.Tick)) {
+		answer(unproven(r))
+		return
+	}
+	w.eng.after(w.opts.Tick, func() { answer(once(r)) })
+}
+
+// unproven is the answer to a request that had less time than a tick.
+func unproven(r ha.Request) ha.Event {
+	f := &ha.Fault{Kind: ha.FaultUnknown, Text: "there is not enough time for a proof"}
+	if _, ok := r.Action.(ha.AcquireKey); ok {
+		return ha.Acquired{ID: r.ID, Sent: r.Sent, Fault: f}
+	}
+	return ha.Renewed{ID: r.ID, Sent: r.Sent, Fault: f}
 }
 
 // ageless is the mutant that takes every answer for a proof.
@@ -168,7 +185,7 @@ func (w *World) ageless(e ha.Event) ha.Event {
 func (w *World) prolongs(r ha.Request) bool {
 	switch r.Action.(type) {
 	case ha.RenewKey, ha.KeepSession, ha.AcquireKey:
-		return w.opts.Profile == Touches
+		return w.opts.Tick > 0
 	}
 	return false
 }

@@ -25,11 +25,12 @@ type World struct {
 	storeKind
 	config        []byte
 	storeDown     bool
-	refuses       bool // the store says no to everything
-	readOnly      bool // the store has no room, and refuses every write
-	faulty        bool // faults happen now
-	healed        bool // the faults of a history are over
-	lossy         bool // single messages are lost and late
+	refuses       bool      // the store says no to everything
+	readOnly      bool      // the store has no room, and refuses every write
+	faulty        bool      // faults happen now
+	healed        bool      // the faults of a history are over
+	calmSince     time.Time // when they ended
+	lossy         bool      // single messages are lost and late
 	pids          int
 	guards        int // processes, ever
 	records       int // of all servers, ever
