@@ -88,6 +88,7 @@ var (
 	errHungUp     = errors.New("the server closed the connection without an answer")
 	errExpired    = errors.New("the session has expired")
 	errReplaced   = errors.New("the connection was replaced")
+	errNoTime     = errors.New("the proof that the session was prolonged takes a tick, and less time was left")
 	errOtherStore = errors.New("the session is not known here, and it cannot be said that this is the store that granted it")
 	errTooLarge   = errors.New("the request is larger than ZooKeeper takes (jute.maxbuffer, 1 MiB)")
 )

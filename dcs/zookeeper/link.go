@@ -197,8 +197,6 @@ func (l *link) settle(ctx context.Context, op string, class error, c *conn, err 
 	switch {
 	case errors.Is(err, errConflict):
 		return true, failed(op, c.server, dcs.ErrConflict, nil)
-	case errors.Is(err, errReplaced):
-		return true, err
 	case errors.Is(err, codeSessionExpired) && l.keyless:
 		l.renew(c)
 		return false, nil
@@ -230,7 +228,7 @@ func definite(err error) bool {
 	return errors.As(err, &c) && c != codeSessionMoved && c != codeThrottled || errors.Is(err, errTooLarge)
 }
 
-// once limits one attempt.
+// once limits one attempt, so that another server can be tried.
 func once[T any](ctx context.Context, c *conn, f func(context.Context, *conn) (T, error)) (T, error) {
 	limited, cancel := context.WithTimeout(ctx, third(ctx))
 	defer cancel()

@@ -103,6 +103,9 @@ func TestConfirmTakesATick(t *testing.T) {
 	if !errors.Is(err, dcs.ErrUnknown) && !errors.Is(err, dcs.ErrUnavailable) {
 		t.Fatalf("a confirmation in half a tick: %v", err)
 	}
+	if p := x.(dcs.Paced).Pace(); p != (dcs.Pace{Takes: 600 * time.Millisecond}) {
+		t.Fatalf("a confirmation is said to take %+v", p)
+	}
 	before := time.Now()
 	if _, err := x.Confirm(within(t, limit), mine); err != nil {
 		t.Fatal(err)

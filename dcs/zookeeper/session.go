@@ -3,6 +3,7 @@ package zookeeper
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type session struct {
 var (
 	_ dcs.Session = (*session)(nil)
 	_ dcs.Dated   = (*session)(nil)
+	_ dcs.Paced   = (*session)(nil)
 )
 
 // ID is the session's number in hexadecimal.
@@ -38,6 +40,9 @@ func (s *session) TTL() time.Duration { return s.ttl }
 
 // Proven tells how long ago the newest request was sent that has certainly prolonged the session (see dcs.Dated).
 func (s *session) Proven() time.Duration { return s.proof.age() }
+
+// Pace says that a confirmation takes a tick.
+func (s *session) Pace() dcs.Pace { return dcs.Pace{Takes: s.tick} }
 
 // KeepAlive is one write that changes nothing. It prolongs the session; how much of that is proven already, Proven tells. The version is 0:
 // ZooKeeper's numbers grow with everything that happens in it, and say nothing about the cluster.
@@ -62,7 +67,8 @@ func (s *session) KeepAlive(ctx context.Context) (dcs.Version, error) {
 }
 
 // Confirm writes nothing, waits for a tick, and then applies tx: over one connection, so that the second acknowledgement proves that the first
-// write has prolonged the session. Conditions that do not hold at the beginning are a conflict at once.
+// write has prolonged the session. Conditions that do not hold at the beginning are a conflict at once; a context that ends within the tick is an
+// unknown at once, as the next attempt may have more time.
 func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 	x, err := s.backend.check(tx)
 	if err != nil {
@@ -84,17 +90,44 @@ func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 		if err != nil {
 			return dcs.Applied{}, s.verdict(ctx, err)
 		}
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < s.tick {
+			return dcs.Applied{}, failed("confirm", c.server, dcs.ErrUnknown, fmt.Errorf("%w: a tick is %s", errNoTime, s.tick)) // the session was prolonged, perhaps
+		}
 		if !s.awaitTick(ctx, c) {
 			if ctx.Err() != nil { // the session was prolonged, perhaps
 				return dcs.Applied{}, failed("confirm", c.server, dcs.ErrUnknown, context.Cause(ctx))
 			}
 			continue
 		}
-		a, err := s.backend.apply(ctx, s.link, "confirm", tx, &s.proof, c)
+		a, err := s.applyOver(ctx, c, tx)
 		if errors.Is(err, errReplaced) {
 			continue
 		}
 		return a, s.verdict(ctx, err)
+	}
+}
+
+// applyOver is the second half of a confirmation. No other connection than c will do: errReplaced, if that has failed and there may be time for
+// another pair. Else c is given nearly all the time that is left.
+func (s *session) applyOver(ctx context.Context, c *conn, tx dcs.Txn) (dcs.Applied, error) {
+	limit := third(ctx)
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < limit+s.tick {
+		limit = time.Until(end) * 9 / 10
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		out, err := s.backend.try(limited, c, tx, &s.proof)
+		if err != nil {
+			done, err := s.link.settle(ctx, "confirm", dcs.ErrUnknown, c, err)
+			if !done {
+				err = errReplaced
+			}
+			return dcs.Applied{}, err
+		}
+		if !out.again {
+			return dcs.Applied{Version: dcs.Version(out.zxid)}, nil
+		}
 	}
 }
 
@@ -113,7 +146,7 @@ func (s *session) awaitTick(ctx context.Context, c *conn) bool {
 
 // apply carries out a transaction that binds keys to the session.
 func (s *session) apply(ctx context.Context, op string, tx dcs.Txn) (dcs.Applied, error) {
-	a, err := s.backend.apply(ctx, s.link, op, tx, &s.proof, nil)
+	a, err := s.backend.apply(ctx, s.link, op, tx, &s.proof)
 	return a, s.verdict(ctx, err)
 }
 

@@ -25,7 +25,7 @@ func (b *Backend) Apply(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 	if s != nil {
 		return s.apply(ctx, "apply", tx)
 	}
-	return b.apply(ctx, b.base, "apply", tx, nil, nil)
+	return b.apply(ctx, b.base, "apply", tx, nil)
 }
 
 // check finds what is wrong with tx whatever the store holds, and the session that it needs.
@@ -73,15 +73,10 @@ type outcome struct {
 }
 
 // apply looks at the conditions and sends the writes guarded by what it saw, again and again while others are faster. noted, if not nil, is
-// told of each transaction that the server has acknowledged. With only, no other connection will do: errReplaced.
-func (b *Backend) apply(ctx context.Context, l *link, op string, tx dcs.Txn, noted *proof, only *conn) (dcs.Applied, error) {
+// told of each transaction that the server has acknowledged.
+func (b *Backend) apply(ctx context.Context, l *link, op string, tx dcs.Txn, noted *proof) (dcs.Applied, error) {
 	for {
-		out, err := repeat(ctx, l, op, dcs.ErrUnavailable, func(ctx context.Context, c *conn) (outcome, error) {
-			if only != nil && c != only {
-				return outcome{}, errReplaced
-			}
-			return b.try(ctx, c, tx, noted)
-		})
+		out, err := repeat(ctx, l, op, dcs.ErrUnavailable, func(ctx context.Context, c *conn) (outcome, error) { return b.try(ctx, c, tx, noted) })
 		switch {
 		case err != nil:
 			return dcs.Applied{}, err
