@@ -74,7 +74,7 @@ bench-dcs: packages-test tools build
 
 # The scenarios of the guard, those that measure what no promise is made about, and the whole story on each store.
 chaos: packages-test tools
-	CI=true CHAOS=1 $(GOTEST) -timeout 0 -count=1 -v -run 'Guard|Failsafe|TestStores' ./e2e/
+	CI=true CHAOS=1 $(GOTEST) -timeout 0 -count=1 -v -run 'Guard|Failsafe|TestStores|TestRenewals' ./e2e/
 
 # More seeds of the simulator than `make test` runs: make sim SEEDS=100000
 sim:

@@ -24,7 +24,10 @@ type session struct {
 	last time.Time // before the newest renewal that certainly counts (or the opening) was sent
 }
 
-var _ dcs.Session = (*session)(nil)
+var (
+	_ dcs.Session = (*session)(nil)
+	_ dcs.Paced   = (*session)(nil)
+)
 
 // OpenSession creates a session whose TTL is half of ttl: Consul ends a session between one and two TTLs after its last renewal, and
 // counts from the start again when its servers elect another leader. What is promised (Session.TTL) is the lower bound. Servers
@@ -100,6 +103,10 @@ func (s *session) ID() string { return s.id }
 
 // TTL is the time for which the session does not end by itself; it may take twice as long.
 func (s *session) TTL() time.Duration { return s.ttl }
+
+// Pace asks for a renewal in each quarter of the TTL: that is half of what was asked for, and what is left of it behind a renewal is the outage that a
+// leader survives (safety 2.3).
+func (s *session) Pace() dcs.Pace { return dcs.Pace{Every: s.ttl / 4} }
 
 // KeepAlive prolongs the session once.
 func (s *session) KeepAlive(ctx context.Context) (dcs.Version, error) {

@@ -25,6 +25,9 @@ func TestSessionAsConsulShowsIt(t *testing.T) {
 		if x.TTL() != want {
 			t.Errorf("a ttl of %s: the session has %s, want %s", asked, x.TTL(), want)
 		}
+		if p := x.(dcs.Paced).Pace(); p != (dcs.Pace{Every: want / 4}) {
+			t.Errorf("a session of %s asks for %+v", want, p)
+		}
 		got, err := srv.Session(within(t, limit), x.ID())
 		if err != nil || got == nil {
 			t.Fatalf("session %s: %v, %v", x.ID(), got, err)

@@ -27,6 +27,7 @@ type Options struct {
 	// Kind of the store: EtcdStore; and the number of its servers: 1. (Of an embedded etcd, each node has one.)
 	Kind    Kind
 	Servers int
+	Tick    time.Duration // ZooKeeper's tickTime: 500 ms
 	// ServersOf names the servers that a node, counted from 0, is to use. nil: all.
 	ServersOf func(node int) []int
 	EtcdTLS   func(a *Authority, address string) (server *TLSFiles, err error) // nil: plain

@@ -3,6 +3,7 @@
 package testcluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ type ZooKeeper struct {
 	own  func(path string) error
 }
 
-// zooKeeperTick is the servers' tickTime: sessions live 2 to 20 ticks.
+// zooKeeperTick is the servers' tickTime, unless Options has another: sessions live 2 to 20 ticks.
 const zooKeeperTick = 500 * time.Millisecond
 
 // zooKeeperJars are Debian's: ZooKeeper's own names all that it needs but a logger.
@@ -50,7 +51,7 @@ func (c *Cluster) newZooKeeper() (*ZooKeeper, error) {
 	}
 	z := &ZooKeeper{dial: c.Dial, own: c.own}
 	// A member that was away has initLimit ticks to catch up, and may be syncLimit ticks behind.
-	common := []string{fmt.Sprintf("tickTime=%d", zooKeeperTick.Milliseconds()), "initLimit=20", "syncLimit=10",
+	common := []string{fmt.Sprintf("tickTime=%d", cmp.Or(c.Tick, zooKeeperTick).Milliseconds()), "initLimit=20", "syncLimit=10",
 		"maxSessionTimeout=60000", "clientPortAddress=" + c.Address, "admin.enableServer=false", "4lw.commands.whitelist=*"}
 	if n > 1 {
 		for i := range n {
