@@ -19,6 +19,7 @@ type watch struct {
 	prefix, guard string
 	hints         chan dcs.Hint
 	over          bool
+	forget        func() bool // makes the caller's context forget w; nil: it does not know it yet
 }
 
 // Watch asks the server in use for a persistent, recursive watch (ZooKeeper 3.6) and returns when the server has confirmed it. It ends, and its
@@ -38,8 +39,18 @@ func (b *Backend) Watch(ctx context.Context, prefix string) (<-chan dcs.Hint, er
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { c.unwatch(w) })
+	c.endWith(ctx, w)
 	return w.hints, nil
+}
+
+// endWith ends w with ctx, which may live for much longer than the connection: a watch that has ended is nothing to it any more.
+func (c *conn) endWith(ctx context.Context, w *watch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.forget = context.AfterFunc(ctx, func() { c.unwatch(w) })
+	if w.over {
+		w.forget()
+	}
 }
 
 // watch adds w, and has the server watch dir if it does not yet: for this connection it is asked once.
@@ -83,6 +94,9 @@ func (c *conn) unwatch(w *watch) {
 }
 
 func (w *watch) end() {
+	if w.forget != nil {
+		w.forget()
+	}
 	if !w.over {
 		w.over = true
 		close(w.hints)
