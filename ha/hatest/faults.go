@@ -260,7 +260,7 @@ func (w *World) endSession() {
 // heal ends all faults.
 func (w *World) heal() {
 	w.logf("faults end")
-	w.healed = true
+	w.healed = w.eng.now
 	w.storeDown, w.lossy = false, false
 	w.removeNamesake()
 	w.settle()

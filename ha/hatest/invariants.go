@@ -44,8 +44,8 @@ const calmDown = time.Minute
 // of a store that serves.
 func (w *World) checkDemotion(a *agent) {
 	v := a.machine.View()
-	if !w.calmSince.IsZero() && a.machine.Decision().Reason.Rule == "authority.ending" && w.eng.now.Sub(w.calmSince) > calmDown {
-		w.violate("%s demotes for want of the store, which has served everybody for %s: %s", a.n.name, w.eng.now.Sub(w.calmSince), v.Lease.RenewProblem)
+	if !w.healed.IsZero() && a.machine.Decision().Reason.Rule == "authority.ending" && w.eng.now.Sub(w.healed) > calmDown {
+		w.violate("%s demotes for want of the store, which has served everybody for %s: %s", a.n.name, w.eng.now.Sub(w.healed), v.Lease.RenewProblem)
 	}
 	if a.machine.Decision().Reason.Rule != "authority.lost" && v.Lease.State != ha.LeaseLost {
 		return

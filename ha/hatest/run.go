@@ -130,7 +130,7 @@ func (w *World) play() {
 	}
 	w.eng.after(first, w.nextFault)
 	w.until(end)
-	w.faulty, w.calmSince = false, end
+	w.faulty = false
 	w.heal()
 	w.until(end.Add(w.opts.Calm))
 	if w.violation == "" {

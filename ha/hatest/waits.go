@@ -13,7 +13,7 @@ type waiting struct{ end, seen time.Time }
 // says meanwhile.
 func (w *World) checkWait(a *agent) {
 	d, now := a.machine.Decision(), a.now()
-	if !w.healed || d.Until.IsZero() {
+	if w.healed.IsZero() || d.Until.IsZero() {
 		return
 	}
 	first, ok := a.waits[d.Reason.Rule]

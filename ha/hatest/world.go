@@ -28,8 +28,7 @@ type World struct {
 	refuses       bool      // the store says no to everything
 	readOnly      bool      // the store has no room, and refuses every write
 	faulty        bool      // faults happen now
-	healed        bool      // the faults of a history are over
-	calmSince     time.Time // when they ended
+	healed        time.Time // when the faults of a history were over; zero: they are not
 	lossy         bool      // single messages are lost and late
 	pids          int
 	guards        int // processes, ever
