@@ -40,11 +40,11 @@ func keepAlive(lease int64) call[*pb.LeaseKeepAliveResponse] {
 		if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: lease}); err != nil && err != io.EOF {
 			return nil, true, err
 		} // io.EOF: the stream has ended, and Recv tells why
-		_ = stream.CloseSend()
 		answer, err := stream.Recv()
 		if err != nil {
 			return nil, true, err
 		}
+		_ = stream.CloseSend() // not before: etcd's grpc-proxy takes that for the end of its interest, and never answers
 		defer time.AfterFunc(endOfStream, cancel).Stop()
 		_, _ = stream.Recv()
 		return answer, true, nil
