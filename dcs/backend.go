@@ -70,11 +70,14 @@ type Write struct {
 type Txn struct {
 	If []Cond
 	Do []Write
+	// Count is a prefix below which the keys are counted at the same moment; "": none. A QuietWatcher does that, others need not.
+	Count string
 }
 
 // Applied is the store's word on a request that it carried out.
 type Applied struct {
 	Version Version // of this transaction's writes, as entries will show it; without writes, of the comparison
+	Count   int     // how many keys there are below Txn.Count, after the writes
 }
 
 // Snapshot is the answer of a Read: one moment of the store where it can give one.
@@ -156,6 +159,8 @@ type Pace struct {
 
 // QuietWatcher is a Backend whose watch can be spared the noise of keys that change all the time: every member's position, sent to every
 // member, would cost the store the square of their number.
+//
+// Who watches so may have to know of new keys all the same: it carries out Txn.Count.
 type QuietWatcher interface {
 	// WatchQuietly is Watch, without the puts of keys below quiet, a part of prefix. Their deletions are told.
 	WatchQuietly(ctx context.Context, prefix, quiet string) (<-chan Hint, error)

@@ -61,6 +61,7 @@ type seen struct {
 	storeID string
 	leader  *Leader
 	member  *Entry // our own
+	members int    // how many member keys there are
 	empty   *Entry // the leader key, if it is there with an empty value
 	noSync  Version
 	status  Status
@@ -154,6 +155,9 @@ func (c *Client) learn(cluster *Cluster, snap Snapshot) {
 	for i := range snap.Entries {
 		e := &snap.Entries[i]
 		name, ok := strings.CutPrefix(e.Key, c.prefix)
+		if strings.HasPrefix(name, keyMembers) {
+			s.members++
+		}
 		switch {
 		case !ok:
 		case name == keyStatus:

@@ -132,7 +132,7 @@ func (h *hinter) run(ctx context.Context, w watch) {
 func (h *hinter) forward(hints <-chan Hint) (n int) {
 	for hint := range hints {
 		hint.Key = strings.TrimPrefix(hint.Key, h.client.prefix)
-		if hint.Key != keyStatus {
+		if hint.Key != keyStatus && hint.Key != keyNews {
 			hint.Value = nil // nobody looks at it, and it would be kept with the flight record
 		}
 		h.send(hint)

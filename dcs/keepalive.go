@@ -40,7 +40,7 @@ func (c *Client) KeepAlive(ctx context.Context, r KeepAlive) (Alive, error) {
 			a := Alive{Session: c.session.ID(), TTL: min(r.TTL, c.session.TTL()), Age: c.age(), Pace: c.pace(), Version: v}
 			if !c.Attentive() {
 				a.Version = 0 // whatever moved may be what we do not listen to
-				c.prove(ctx, v)
+				return a, c.putMemberProving(ctx, r.Member, data, v)
 			}
 			return a, c.putMember(ctx, r.Member, data)
 		case !errors.Is(err, ErrSessionLost):
@@ -110,6 +110,11 @@ func (c *Client) adopt(x Session, asked time.Duration) {
 
 // putMember writes the member key under the session if it does not stand so already, then ends superseded sessions.
 func (c *Client) putMember(ctx context.Context, m MemberData, data []byte) error {
+	return c.putMemberIf(ctx, m, data, nil)
+}
+
+// putMemberIf is putMember, which where it writes compares what proof says first, if that is not nil.
+func (c *Client) putMemberIf(ctx context.Context, m MemberData, data []byte, proof *proof) error {
 	if !c.wrote {
 		if _, err := c.Load(ctx); err != nil {
 			return err
@@ -118,16 +123,13 @@ func (c *Client) putMember(ctx context.Context, m MemberData, data []byte) error
 			return nil
 		}
 	}
-	c.mu.Lock()
-	same := c.member != nil && bytes.Equal(c.member, data)
-	c.mu.Unlock()
-	if !same {
-		tx := Txn{Do: []Write{{Key: c.prefix + keyMembers + c.name, Value: data, Session: c.session}}}
+	if !c.standsAs(data) {
+		tx := Txn{Do: []Write{c.memberWrite(data)}}
 		made, err := c.tell(m, &tx)
 		if err != nil {
 			return err
 		}
-		_, err = c.backend.Apply(ctx, tx)
+		err = c.applyProving(ctx, tx, proof)
 		c.settle(err)
 		if err != nil {
 			return c.fail("write", keyMembers+c.name, err, "")
@@ -139,6 +141,18 @@ func (c *Client) putMember(ctx context.Context, m MemberData, data []byte) error
 		c.closeOld(ctx)
 	}
 	return nil
+}
+
+// memberWrite is the write of the member key, under the session.
+func (c *Client) memberWrite(data []byte) Write {
+	return Write{Key: c.prefix + keyMembers + c.name, Value: data, Session: c.session}
+}
+
+// standsAs says whether the member key is data already, under the session.
+func (c *Client) standsAs(data []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.member != nil && bytes.Equal(c.member, data)
 }
 
 // stands notes that the member key is data, under the session.

@@ -30,6 +30,13 @@ func (c *Client) Renew(ctx context.Context, r Renew) (Held, error) {
 	if err != nil {
 		return Held{}, err
 	}
+	published, err := c.publish(r, &tx)
+	if err != nil {
+		return Held{}, err
+	}
+	if c.quiet() != nil {
+		tx.Count = c.prefix + keyMembers
+	}
 	a, err := c.session.Confirm(ctx, tx)
 	if errors.Is(err, ErrConflict) {
 		c.setLeads(false)
@@ -40,8 +47,21 @@ func (c *Client) Renew(ctx context.Context, r Renew) (Held, error) {
 	}
 	c.mu.Lock()
 	c.leads, c.status, c.failsafe = true, status, failsafe
+	unheard := tx.Count != "" && a.Count != c.seen.members
 	c.mu.Unlock()
-	return Held{Leader: lead, TTL: c.ttl(), Pace: c.pace(), Version: a.Version}, nil
+	published()
+	return Held{Leader: lead, TTL: c.ttl(), Pace: c.pace(), Version: a.Version, Unheard: unheard}, nil
+}
+
+// publish adds the write of the member key, if it is asked for and needed. published is to be called when it was made.
+func (c *Client) publish(r Renew, tx *Txn) (published func(), err error) {
+	data, err := encodeMember(r.Member)
+	if err != nil || !r.Publish || c.standsAs(data) {
+		return func() {}, err
+	}
+	tx.Do = append(tx.Do, c.memberWrite(data))
+	made, err := c.tell(r.Member, tx)
+	return func() { made(); c.stands(data) }, err
 }
 
 // news adds the writes of what changed since it was written last, and returns both values as they stand afterwards.

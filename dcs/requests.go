@@ -43,16 +43,19 @@ type Held struct {
 	Age     time.Duration // how long before this answer the TTL began that is certain: 0 means with the call (see Dated)
 	Pace    Pace          `json:",omitzero"` // of renewals of that session
 	Version Version       // that the store had reached
+	Unheard bool          // there are more or fewer members than the last Load has shown: it is time for another
 }
 
 // Renew asks for proof that the leader key is still ours, prolonging its session; a changed Status is written in the same
-// transaction. A TTL that differs from the session's opens a new session and re-binds member and leader key in one write.
+// transaction, and with Publish the member key. A TTL that differs from the session's opens a new session and re-binds member and leader key
+// in one write.
 type Renew struct {
 	Leader   Meta // as last held
 	TTL      time.Duration
 	Status   *Status           // nil: nothing to say; equal to the last written one: not written again
 	Failsafe map[string]string // nil: leave alone; else written if it differs from the last written one
-	Member   MemberData        // for a re-bind
+	Member   MemberData        // for a re-bind, or
+	Publish  bool              // to be written if it differs from what is written
 }
 
 // Release gives the leader key up, in one transaction with the last status and the member key (safety 7.4).

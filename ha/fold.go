@@ -218,6 +218,9 @@ func foldStoreBegun(now time.Time, v *View, action Action) {
 	case RenewKey:
 		v.AskedTTL = a.Request.TTL
 		v.Failsafe.Writing = a.Request.Failsafe
+		if a.Request.Publish {
+			v.Store.Member, v.Store.MemberAt = a.Request.Member, now
+		}
 	case AcquireKey:
 		if a.Request.Takeover != nil {
 			foldTakeOver(now, v)

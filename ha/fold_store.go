@@ -17,7 +17,11 @@ func foldHint(now time.Time, v *View, e Hinted) {
 		foldMemberHint(v, member, e.Hint.Put)
 	case key == "status":
 		foldStatusHint(v, e.Hint)
-	case key == "history", key == "failsafe", key == "optime/leader", key == "news":
+	case key == "news":
+		v.Store.Stale = true
+		newcomer := v.Lease.State == LeaseHeld && findMember(&v.Store.Cluster, string(e.Hint.Value)) == nil // it needs a slot
+		v.Store.Urgent = v.Store.Urgent || newcomer || v.eachWordCounts()
+	case key == "history", key == "failsafe", key == "optime/leader":
 		v.Store.Stale = true
 		v.Store.Urgent = v.Store.Urgent || v.eachWordCounts()
 	default:
@@ -307,6 +311,9 @@ func foldRenewed(now time.Time, v *View, e Renewed) {
 		v.Lease.RenewFailed, v.Lease.RenewProblem, v.Lease.Unconfirmed = time.Time{}, "", false
 		v.Session = SessionView{ID: e.Held.Leader.Session, TTL: e.Held.TTL, Kept: e.Sent, Sent: e.Sent, Proven: e.Sent, Pace: e.Held.Pace}
 		v.Store.Seen = max(v.Store.Seen, e.Held.Version)
+		if e.Held.Unheard {
+			v.Store.Stale, v.Store.Urgent = true, true
+		}
 	case e.Fault.Kind == FaultConflict:
 		v.lost("the store says that the leader key is not ours any more: " + e.Fault.Text)
 	case e.Fault.Kind == FaultSessionLost:

@@ -124,6 +124,9 @@ func (v *View) status() *dcs.Status {
 		return nil
 	}
 	st := &dcs.Status{Optime: uint64(s.Flush), Slots: map[string]uint64{}}
+	if !v.Mixed { // nobody else reads them, and each of the members is told of them once per loop
+		return st
+	}
 	for _, slot := range s.Slots {
 		if slot.Physical && slot.RestartLSN != 0 {
 			st.Slots[slot.Name] = uint64(slot.RestartLSN)

@@ -137,10 +137,18 @@ func (v *View) renewal(now time.Time) RenewKey {
 	}
 	r := dcs.Renew{Leader: v.Lease.Leader, TTL: ttl, Status: v.status(), Member: v.member(), Failsafe: v.failsafeNews()}
 	r.Member.TanistTTL = seconds(ttl)
+	r.Publish = v.positionRides(now, r.Member)
 	if !v.Lease.RenewFailed.IsZero() {
-		r.Status = nil // a store that takes no writes may still prove that the key is ours
+		r.Status, r.Publish = nil, false // a store that takes no writes may still prove that the key is ours
 	}
 	return RenewKey{r}
+}
+
+// positionRides says whether the renewal takes our new position to the member key along, in the loop before it would be published by itself.
+func (v *View) positionRides(now time.Time, m dcs.MemberData) bool {
+	s := &v.Store
+	return !s.MemberAt.IsZero() && !now.Before(s.MemberAt.Add(v.positionPause()-v.Settings.LoopWait)) &&
+		sameMember(m, s.Member, true) && !sameMember(m, s.Member, false)
 }
 
 // pulseSession keeps the session of the member key alive while we do not lead (a leader's renewal does that, too).

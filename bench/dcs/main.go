@@ -5,7 +5,7 @@
 //	go run ./bench/dcs [-store etcd,embedetcd] [-members 3,7,15] [-window 3m] [-json rows.jsonl]
 //
 // Every member is a real agent with a real PostgreSQL server (of 1 MB shared buffers), at the default ttl 30, loop_wait 10. Per size
-// two windows are taken: idle, and with a client that commits ten rows a second, so that every member's position moves all the time. The
+// two windows are taken: idle, which begins when the log has stopped to grow after a checkpoint, and with a client that commits ten rows a second, so that every member's position moves all the time. The
 // leader has a server of the store to itself, so that the servers' own counters tell leader and standbys apart. The harness asks nothing
 // during a window.
 //

@@ -153,6 +153,8 @@ func (b *bench) watch(ctx context.Context, c *testcluster.Cluster, size int, wri
 			return err
 		}
 		defer stop()
+	} else if err := rest(ctx, c, leader); err != nil {
+		return err
 	}
 	fmt.Fprintf(b.errOut, "%s, %d members, writer %v: %v\n", b.kind, size, writer, calm+b.window)
 	if err := pause(ctx, calm); err != nil {
@@ -250,6 +252,40 @@ func write(ctx context.Context, c *testcluster.Cluster, leader *testcluster.Node
 		}
 	}()
 	return func() { cancel(); <-done }, nil
+}
+
+// rested is how long the log of an idle server has not grown: autovacuum looks once a minute for what a bootstrap has left to do.
+const rested = 75 * time.Second
+
+// rest waits until a server that nobody writes to has done what it does of itself after a start.
+func rest(ctx context.Context, c *testcluster.Cluster, leader *testcluster.Node) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, errors.New("10 minutes"))
+	defer cancel()
+	cfg, err := c.ConnConfig(leader, "postgres")
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, "checkpoint"); err != nil { // else one falls into the window
+		return err
+	}
+	for last, since := "", time.Now(); time.Since(since) < rested; {
+		var now string
+		if err := conn.QueryRow(ctx, "select pg_current_wal_insert_lsn()::text").Scan(&now); err != nil {
+			return err
+		}
+		if now != last {
+			last, since = now, time.Now()
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {

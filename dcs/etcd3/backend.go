@@ -122,7 +122,7 @@ func (b *Backend) Apply(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 	if !r.Succeeded {
 		return dcs.Applied{}, &Error{Op: "apply", Class: dcs.ErrConflict}
 	}
-	return dcs.Applied{Version: dcs.Version(r.Header.Revision)}, nil
+	return applied(tx, r), nil
 }
 
 // lostHere looks, when a write's lease is gone, whether the store is the one that granted it: an etcd that was wiped, or another one, knows no

@@ -78,14 +78,14 @@ func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 		return dcs.Applied{}, err
 	}
 	defer end()
-	var applied *pb.ResponseHeader // of the first time
+	var first *dcs.Applied
 	for {
 		alive, err := s.keepAlive(ctx, "confirm")
 		if errors.Is(err, errNoLease) {
 			err = s.stillThere(ctx, err)
 		}
 		if err != nil {
-			return dcs.Applied{}, unknownAfter(applied != nil, err)
+			return dcs.Applied{}, unknownAfter(first != nil, err)
 		}
 		r, err := s.backend.apply(ctx, "confirm", tx)
 		switch {
@@ -93,17 +93,17 @@ func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 			return dcs.Applied{}, unknownAfter(true, err) // the lease was prolonged
 		case s.backend.era.store() != s.store:
 			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrUnknown, Err: errOtherStore}
-		case !r.Succeeded && applied != nil:
+		case !r.Succeeded && first != nil:
 			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrUnknown, Err: errChangedAfter}
 		case !r.Succeeded:
 			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrConflict}
 		}
-		if applied == nil {
-			applied = r.Header
-			tx = again(tx, dcs.Version(r.Header.Revision))
+		if first == nil {
+			a := applied(tx, r)
+			first, tx = &a, again(tx, a.Version)
 		}
 		if r.Header.RaftTerm == alive.RaftTerm {
-			return dcs.Applied{Version: dcs.Version(applied.Revision)}, nil
+			return *first, nil
 		}
 	}
 }

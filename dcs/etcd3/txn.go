@@ -28,7 +28,12 @@ func encodeTxn(tx dcs.Txn) (*pb.TxnRequest, error) {
 		}
 		r.Success = append(r.Success, op)
 	}
-	if len(tx.Do) == 0 {
+	switch {
+	case tx.Count != "":
+		first, last := wholePrefix(tx.Count)
+		r.Success = append(r.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestRange{
+			RequestRange: &pb.RangeRequest{Key: first, RangeEnd: last, CountOnly: true}}})
+	case len(tx.Do) == 0:
 		// A transaction without operations is answered from the member's own, possibly old, data. One range that
 		// asks for a quorum makes all of it linearizable.
 		key := []byte{0}
@@ -89,6 +94,15 @@ func encodeWrite(w dcs.Write) (*pb.RequestOp, error) {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: put}}, nil
 }
 
+// applied is what the answer to tx says, if tx was carried out.
+func applied(tx dcs.Txn, r *pb.TxnResponse) dcs.Applied {
+	a := dcs.Applied{Version: dcs.Version(r.Header.Revision)}
+	if n := len(r.Responses); tx.Count != "" && n > 0 {
+		a.Count = int(r.Responses[n-1].GetResponseRange().GetCount())
+	}
+	return a
+}
+
 // again returns the transaction that proves, some time after tx was applied as version v, that tx's conditions hold
 // then, too: the keys that tx wrote must still be as it left them, all others as tx wanted them.
 func again(tx dcs.Txn, v dcs.Version) dcs.Txn {
@@ -96,7 +110,7 @@ func again(tx dcs.Txn, v dcs.Version) dcs.Txn {
 	for _, w := range tx.Do {
 		wrote[w.Key] = w
 	}
-	var out dcs.Txn
+	out := dcs.Txn{Count: tx.Count}
 	seen := map[string]bool{}
 	for _, c := range tx.If {
 		w, ours := wrote[c.Key]

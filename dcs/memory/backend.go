@@ -26,13 +26,9 @@ var _ dcs.Backend = (*Backend)(nil)
 func (b *Backend) Read(ctx context.Context, prefix string) (dcs.Snapshot, error) {
 	var snap dcs.Snapshot
 	err := b.request(ctx, Op{Kind: "read", Key: prefix}, func(s *Store) error {
-		from, _ := s.find(prefix)
-		to := from
-		for to < len(s.entries) && strings.HasPrefix(s.entries[to].Key, prefix) {
-			to++
-		}
+		found := s.below(prefix)
 		snap = dcs.Snapshot{Version: s.version, StoreID: s.id}
-		snap.Entries = append(make([]dcs.Entry, 0, to-from), s.entries[from:to]...)
+		snap.Entries = append(make([]dcs.Entry, 0, len(found)), found...)
 		return nil
 	})
 	return snap, err
@@ -137,7 +133,7 @@ func (s *Store) apply(tx dcs.Txn) (dcs.Applied, error) {
 		}
 	}
 	if len(tx.Do) == 0 {
-		return dcs.Applied{Version: s.version}, nil
+		return dcs.Applied{Version: s.version, Count: s.count(tx.Count)}, nil
 	}
 	s.version++
 	for _, w := range tx.Do {
@@ -154,7 +150,25 @@ func (s *Store) apply(tx dcs.Txn) (dcs.Applied, error) {
 		}
 		s.put(w, l)
 	}
-	return dcs.Applied{Version: s.version}, nil
+	return dcs.Applied{Version: s.version, Count: s.count(tx.Count)}, nil
+}
+
+// count is how many keys there are below prefix; none below "".
+func (s *Store) count(prefix string) int {
+	if prefix == "" {
+		return 0
+	}
+	return len(s.below(prefix))
+}
+
+// below are the entries whose keys begin with prefix.
+func (s *Store) below(prefix string) []dcs.Entry {
+	from, _ := s.find(prefix)
+	to := from
+	for to < len(s.entries) && strings.HasPrefix(s.entries[to].Key, prefix) {
+		to++
+	}
+	return s.entries[from:to]
 }
 
 // admit refuses writes that cannot be carried out.
