@@ -22,22 +22,15 @@ func repeat[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error
 	var none T
 	t := newTour(k.op, b.pool)
 	results := make(chan attempt[T])
-	launch := func() {
-		t.open++
-		b.wg.Add(1) // inside a request, which holds one already
-		go func() {
-			defer b.wg.Done()
-			ep, err := t.next(attempts)
-			if err != nil {
-				return // only when the request is over
-			}
-			select {
-			case results <- try(attempts, b.login, ep, c):
-			case <-attempts.Done():
-			}
-		}()
+	more := func() bool { // asks one endpoint more, if this round has not asked all
+		left := t.left()
+		if left {
+			t.open++
+			begin(attempts, b, t, c, results)
+		}
+		return left
 	}
-	launch()
+	more()
 	silence := time.NewTimer(min(patience, third(ctx)))
 	defer silence.Stop()
 	var pause <-chan time.Time
@@ -53,9 +46,7 @@ func repeat[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error
 				return none, err
 			}
 			t.fail(a.ep, a.sent && judge(a.err) == failed, a.err)
-			if t.left() {
-				launch()
-			} else if pause == nil {
+			if !more() && pause == nil {
 				pause = t.pause()
 			}
 		case <-pause:
@@ -64,19 +55,31 @@ func repeat[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error
 				b.era.forget()
 			}
 			b.lookAgain(attempts)
-			if t.left() {
-				launch()
-			}
+			more()
 		case <-silence.C:
 			t.late()
-			if t.left() {
-				launch()
-			}
+			more()
 			silence.Reset(max(min(patience, third(ctx)), time.Millisecond))
 		case <-ctx.Done():
 			return none, t.expired(ctx, k.changes && (t.sent || t.asking()))
 		}
 	}
+}
+
+// begin makes one attempt on the next endpoint of the tour. It does not wait; what comes of it goes to results, unless ctx has ended.
+func begin[T any](ctx context.Context, b *Backend, t *tour, c call[T], results chan<- attempt[T]) {
+	b.wg.Add(1) // inside a request, which holds one already
+	go func() {
+		defer b.wg.Done()
+		ep, err := t.next(ctx)
+		if err != nil {
+			return // only when the request is over
+		}
+		select {
+		case results <- try(ctx, b.login, ep, c):
+		case <-ctx.Done():
+		}
+	}()
 }
 
 // lookAgain asks DNS for other endpoints after all have failed. It does not wait.
