@@ -4,7 +4,10 @@ package e2e
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -106,5 +109,57 @@ func TestWrongStoreCredentials(t *testing.T) {
 	testcluster.Set(cfg, "etcd3.password", "the right one")
 	c.must(n.WriteConfig(cfg))
 	c.must(n.Start())
+	c.healthy()
+}
+
+// TestWrongStoreCertificates: an etcd that asks for a certificate, and agents that believe another authority, show no certificate or one of another
+// authority, or do not speak TLS; one that asks something else than etcd; and the right one.
+func TestWrongStoreCertificates(t *testing.T) {
+	c := newCluster(t, testcluster.Options{Nodes: 1, EtcdTLS: func(a *testcluster.Authority, address string) (*testcluster.TLSFiles, error) {
+		return a.Issue("etcd", address)
+	}})
+	n := c.Nodes[0]
+	own, err := c.Authority.Issue("agent")
+	c.must(err)
+	elsewhere := filepath.Join(c.Dir, "elsewhere")
+	c.must(os.Mkdir(elsewhere, 0o755))
+	stranger, err := testcluster.NewAuthority(elsewhere)
+	c.must(err)
+	strange, err := stranger.Issue("agent")
+	c.must(err)
+	web := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
+	start := func(section map[string]string) {
+		cfg, err := testcluster.BaseConfig(c.Cluster, n)
+		c.must(err)
+		for key, value := range section {
+			testcluster.Set(cfg, "etcd3."+key, value)
+		}
+		c.must(n.WriteConfig(cfg))
+		c.must(n.Start())
+	}
+	for name, tc := range map[string]struct {
+		section map[string]string
+		says    string
+	}{
+		"another authority":   {map[string]string{"protocol": "https", "cacert": strange.CA, "cert": own.Cert, "key": own.Key}, `does not come from the authority in cacert`},
+		"no certificate":      {map[string]string{"protocol": "https", "cacert": own.CA}, `did not accept the client certificate`},
+		"strange certificate": {map[string]string{"protocol": "https", "cacert": own.CA, "cert": strange.Cert, "key": strange.Key}, `did not accept the client certificate`},
+		"no TLS":              {nil, `may speak TLS`},
+		"no etcd":             {map[string]string{"hosts": strings.TrimPrefix(web.URL, "http://")}, `something else than etcd listens there`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			start(tc.section)
+			want := regexp.MustCompile(tc.says)
+			eventually(t, "it says so", func() (bool, string) { return want.MatchString(n.Log()), n.Log() })
+			if _, up := n.Postmaster(); up {
+				t.Error("a server was started without the store")
+			}
+			c.plain(n.Log())
+			c.step(n.KillHost)
+			c.must(os.Remove(n.LogFile))
+		})
+	}
+	start(map[string]string{"protocol": "https", "cacert": own.CA, "cert": own.Cert, "key": own.Key})
 	c.healthy()
 }

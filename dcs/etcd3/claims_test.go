@@ -84,6 +84,70 @@ func TestQuietWatch(t *testing.T) {
 	}
 }
 
+// TestCount: a confirmation and a transaction count the keys below a prefix as they are after their own writes, in the same request.
+func TestCount(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{})
+	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	x := session(t, b, 30*time.Second)
+	put(t, b, "/c/leader", "a", x)
+	put(t, b, "/c/members/a", "", x)
+	mine := []dcs.Cond{{Key: "/c/leader", Session: x.ID()}}
+	second := []dcs.Write{{Key: "/c/members/b", Session: x}, {Key: "/c/status"}}
+	confirm := func(tx dcs.Txn) (dcs.Applied, error) { return x.Confirm(within(t, limit), tx) }
+	apply := func(tx dcs.Txn) (dcs.Applied, error) { return b.Apply(within(t, limit), tx) }
+	for _, step := range []struct {
+		request func(dcs.Txn) (dcs.Applied, error)
+		tx      dcs.Txn
+		want    int
+	}{
+		{confirm, dcs.Txn{If: mine, Count: "/c/members/"}, 1},
+		{confirm, dcs.Txn{If: mine, Do: second, Count: "/c/members/"}, 2},
+		{apply, dcs.Txn{If: mine, Count: "/c/"}, 4},
+		{apply, dcs.Txn{Do: []dcs.Write{{Key: "/c/members/a", Delete: true}}, Count: "/c/members/"}, 1},
+		{apply, dcs.Txn{If: mine}, 0},
+	} {
+		if a, err := step.request(step.tx); err != nil || a.Count != step.want {
+			t.Errorf("%+v: counted %d, %v; want %d", step.tx, a.Count, err, step.want)
+		}
+	}
+}
+
+// TestLeaderKeyWithoutLease: a leader key that was put by hand, or restored without its lease, never expires (safety 2.8). It is read as one
+// without a session, and nobody takes it for his own, or for a vacancy, whatever name it bears.
+func TestLeaderKeyWithoutLease(t *testing.T) {
+	servers := etcdtest.Start(t, etcdtest.Options{})
+	other := official(t, clientv3.Config{Endpoints: etcdtest.Endpoints(servers)})
+	c := dcs.NewClient(open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)}), dcs.Options{Scope: "c", Name: "a"})
+	ctx := within(t, limit)
+	if _, err := c.KeepAlive(ctx, dcs.KeepAlive{TTL: 30 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ghost", "a"} {
+		if _, err := other.Put(ctx, "/service/c/leader", name); err != nil {
+			t.Fatal(err)
+		}
+		cluster, err := c.Load(ctx)
+		if err != nil || cluster.Leader == nil || cluster.Leader.Name != name || cluster.Leader.Meta.Session != "" {
+			t.Fatalf("leader %+v, %v", cluster.Leader, err)
+		}
+		if _, err := c.Acquire(ctx, dcs.Acquire{}); !errors.Is(err, dcs.ErrConflict) {
+			t.Errorf("the key of %s is acquired: %v", name, err)
+		}
+		if _, err := c.Renew(ctx, dcs.Renew{Leader: cluster.Leader.Meta, TTL: 30 * time.Second}); !errors.Is(err, dcs.ErrConflict) {
+			t.Errorf("the key of %s is renewed: %v", name, err)
+		}
+	}
+	if _, err := other.Delete(ctx, "/service/c/leader"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Acquire(ctx, dcs.Acquire{}); err != nil {
+		t.Errorf("once the key was cleared: %v", err)
+	}
+}
+
 // TestRebind moves two keys to another session in one transaction, and closes the old session without a loss (safety 1.3).
 func TestRebind(t *testing.T) {
 	servers := etcdtest.Start(t, etcdtest.Options{})

@@ -200,3 +200,30 @@ func TestFollowNobodyElse(t *testing.T) {
 		t.Errorf("the endpoints are %+v, %v", said, err)
 	}
 }
+
+// TestSRVOverTLS: DNS names the servers of TLS first, and where it does, those without are not asked; the name in the record is the one that
+// the certificate must bear.
+func TestSRVOverTLS(t *testing.T) {
+	dns := startNameServer(t)
+	ca := authority(t, "ca")
+	client := issue(t, ca, "client")
+	files := &etcd3.TLS{CAFile: ca.File, CertFile: client.Cert, KeyFile: client.Key}
+	start := func(name string, hosts ...string) *etcdtest.Server {
+		return etcdtest.Start(t, etcdtest.Options{TLS: &etcdtest.TLS{CA: ca.File, Server: issue(t, ca, name, hosts...), Client: client}})[0]
+	}
+	secure, plain := start("server", "127.0.0.1", "member.etcd.test"), etcdtest.Start(t, etcdtest.Options{})[0]
+	dns.set("_etcd-client-ssl._tcp.cluster.test.", secure)
+	dns.set("_etcd-client._tcp.cluster.test.", plain)
+	b := open(t, etcd3.Config{SRV: "cluster.test", Resolver: dns.resolver(), TLS: files})
+	put(t, b, "/k", "v", nil)
+	if get(t, open(t, etcd3.Config{Endpoints: []string{plain.Endpoint}}), "/k") != nil {
+		t.Error("the server without TLS was written to")
+	}
+	if get(t, open(t, etcd3.Config{Endpoints: []string{secure.Endpoint}, TLS: files}), "/k") == nil {
+		t.Error("the server that speaks TLS was not written to")
+	}
+	dns.set("_etcd-client-ssl-odd._tcp.cluster.test.", start("odd", "127.0.0.1"))
+	odd := open(t, etcd3.Config{SRV: "cluster.test", SRVSuffix: "odd", Resolver: dns.resolver(), TLS: files})
+	_, err := odd.Read(within(t, short), "/")
+	wantError(t, err, dcs.ErrUnavailable, "the server's certificate does not name this address")
+}
