@@ -5,20 +5,20 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testcluster"
 )
 
 // TestWitness: two PostgreSQL machines and a witness survive the loss of either machine; the witness can be lost, too, also with its disk.
 func TestWitness(t *testing.T) {
 	t.Parallel()
-	w := &witness{t: t, address: freeAddress(t), peer: freeAddress(t)}
+	w := &witness{t: t, address: servertest.FreeAddress(t), peer: servertest.FreeAddress(t)}
 	dynamic := quick()
 	dynamic["ttl"] = storeTTL.Seconds()
 	c := newCluster(t, testcluster.Options{Kind: testcluster.EmbedEtcdStore, Nodes: 2, Dynamic: dynamic, Config: w.config})
@@ -54,16 +54,6 @@ type witness struct {
 	address, peer string
 	pid           string
 	exited        <-chan struct{}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // config is a node's configuration, with the witness among the members.

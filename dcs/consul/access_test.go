@@ -17,6 +17,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/consul"
 	"github.com/tanist-ha/tanist/internal/consultest"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
+	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testcert"
 )
 
@@ -42,7 +43,7 @@ func issue(t *testing.T, ca *testcert.CA, name string, hosts ...string) testcert
 func TestTLS(t *testing.T) {
 	ca, stranger := authority(t, "ca"), authority(t, "stranger")
 	client := issue(t, ca, "client")
-	srv := consultest.Start(t, consultest.Options{TLS: &consultest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})[0]
+	srv := consultest.Start(t, consultest.Options{TLS: &servertest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})[0]
 	good := &consul.TLS{CAFile: ca.File, CertFile: client.Cert, KeyFile: client.Key}
 	put(t, open(t, consul.Config{URL: srv.URL, TLS: good}), "/k", "v", nil)
 	put(t, open(t, consul.Config{URL: srv.URL, TLS: &consul.TLS{CertFile: client.Cert, KeyFile: client.Key, Insecure: true}}), "/k", "v", nil)
@@ -173,7 +174,7 @@ func TestSomethingElseListens(t *testing.T) {
 		"one that says yes":      {yes.URL, elsewhere},
 		"etcd":                   {etcdtest.Start(t, etcdtest.Options{})[0].Endpoint, elsewhere},
 		"a server that says hi":  {"http://" + greeter(t), "something else than Consul listens there, or it speaks TLS: use https"},
-		"nobody":                 {"http://" + freeAddress(t), "nothing listens there: is the Consul agent running?"},
+		"nobody":                 {"http://" + servertest.FreeAddress(t), "nothing listens there: is the Consul agent running?"},
 		"nobody on IPv6":         {"http://[::1]:1", "nothing listens there: is the Consul agent running?"},
 		"a name that is unknown": {"http://consul.invalid:8500", "the name of the host is not known here"},
 	} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -17,7 +16,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/consul"
 	"github.com/tanist-ha/tanist/internal/consultest"
 	"github.com/tanist-ha/tanist/internal/faultproxy"
-	"github.com/tanist-ha/tanist/internal/testtools"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 func TestMain(m *testing.M) {
@@ -76,11 +75,8 @@ func within(t testing.TB, d time.Duration) context.Context {
 func quick(t testing.TB) *consultest.Server {
 	t.Helper()
 	shared.once.Do(shared.start)
-	var missing *testtools.MissingError
-	switch {
-	case errors.As(shared.err, &missing) && os.Getenv("CI") == "":
-		t.Skip(shared.err)
-	case shared.err != nil:
+	consultest.EndIfMissing(t, shared.err)
+	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
 	if err := shared.srv.Clear(within(t, limit)); err != nil {
@@ -105,12 +101,7 @@ func open(t testing.TB, cfg consul.Config) *consul.Backend {
 
 func proxy(t testing.TB, s *consultest.Server) *faultproxy.Proxy {
 	t.Helper()
-	p, err := faultproxy.Listen(s.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Close() })
-	return p
+	return servertest.Proxy(t, s.Address)
 }
 
 func put(t testing.TB, b dcs.Backend, key, value string, x dcs.Session) dcs.Version {
@@ -175,17 +166,6 @@ func awaitGone(t testing.TB, b dcs.Backend, key string) {
 			t.Fatalf("the watch of %s ended before the key did", key)
 		}
 	}
-}
-
-// freeAddress is an address where nothing listens.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // lines is a log that tests read.

@@ -11,6 +11,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/consul"
 	"github.com/tanist-ha/tanist/internal/faultproxy"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // TestKeysAsPatroniWritesThem: no slash at the beginning, the value as it is, the session on the key.
@@ -150,7 +151,7 @@ func TestUnknownIsSaid(t *testing.T) {
 	if e := get(t, direct, "/c/status"); e == nil {
 		t.Error("the write whose answer was lost did not happen: the proxy is at fault")
 	}
-	nobody := open(t, consul.Config{URL: "http://" + freeAddress(t)})
+	nobody := open(t, consul.Config{URL: "http://" + servertest.FreeAddress(t)})
 	_, err := nobody.Apply(within(t, short), write)
 	wantError(t, err, dcs.ErrUnavailable, "nothing listens there: is the Consul agent running?")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
+	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testcert"
 )
 
@@ -37,7 +38,7 @@ func issue(t *testing.T, ca *testcert.CA, name string, hosts ...string) testcert
 func TestTLS(t *testing.T) {
 	ca, stranger := authority(t, "ca"), authority(t, "stranger")
 	client := issue(t, ca, "client")
-	servers := etcdtest.Start(t, etcdtest.Options{TLS: &etcdtest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})
+	servers := etcdtest.Start(t, etcdtest.Options{TLS: &servertest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})
 	handle := func(tls *etcd3.TLS, endpoint string) *etcd3.Backend {
 		return open(t, etcd3.Config{Endpoints: []string{endpoint}, TLS: tls})
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // TestWatchTellsRevocation: a session that an operator ends shows in the leader's watch at once, as the deletion of the key (safety 1.7).
@@ -273,7 +274,7 @@ func TestExpiredCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := etcdtest.Start(t, etcdtest.Options{TLS: &etcdtest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})[0]
+	good := etcdtest.Start(t, etcdtest.Options{TLS: &servertest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})[0]
 	b := open(t, etcd3.Config{Endpoints: []string{good.Endpoint}, TLS: &etcd3.TLS{CAFile: ca.File, CertFile: old.Cert, KeyFile: old.Key}})
 	_, err = b.Read(within(t, short), "/")
 	wantError(t, err, dcs.ErrUnavailable, "the server did not accept the client certificate: check cert and key of the etcd section")

@@ -209,7 +209,7 @@ func TestSRVOverTLS(t *testing.T) {
 	client := issue(t, ca, "client")
 	files := &etcd3.TLS{CAFile: ca.File, CertFile: client.Cert, KeyFile: client.Key}
 	start := func(name string, hosts ...string) *etcdtest.Server {
-		return etcdtest.Start(t, etcdtest.Options{TLS: &etcdtest.TLS{CA: ca.File, Server: issue(t, ca, name, hosts...), Client: client}})[0]
+		return etcdtest.Start(t, etcdtest.Options{TLS: &servertest.TLS{CA: ca.File, Server: issue(t, ca, name, hosts...), Client: client}})[0]
 	}
 	secure, plain := start("server", "127.0.0.1", "member.etcd.test"), etcdtest.Start(t, etcdtest.Options{})[0]
 	dns.set("_etcd-client-ssl._tcp.cluster.test.", secure)

@@ -12,6 +12,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
 	"github.com/tanist-ha/tanist/internal/faultproxy"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // TestLostReply: the request went through and its answer did not: the fate is unknown, and never a conflict.
@@ -51,7 +52,7 @@ func TestLostReply(t *testing.T) {
 
 // TestNothingListens: what was certainly not sent is unavailable, not unknown, and says why.
 func TestNothingListens(t *testing.T) {
-	b := open(t, etcd3.Config{Endpoints: []string{freeAddress(t), freeAddress(t)}})
+	b := open(t, etcd3.Config{Endpoints: []string{servertest.FreeAddress(t), servertest.FreeAddress(t)}})
 	const why = "nothing listens there: is etcd running?"
 	_, err := b.Read(within(t, short), "/")
 	wantError(t, err, dcs.ErrUnavailable, why)

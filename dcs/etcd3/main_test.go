@@ -3,7 +3,6 @@ package etcd3_test
 import (
 	"context"
 	"errors"
-	"net"
 	"net/url"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
 	"github.com/tanist-ha/tanist/internal/faultproxy"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -64,12 +64,7 @@ func proxy(t testing.TB, s *etcdtest.Server) *faultproxy.Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := faultproxy.Listen(u.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Close() })
-	return p
+	return servertest.Proxy(t, u.Host)
 }
 
 func put(t testing.TB, b dcs.Backend, key, value string, x dcs.Session) dcs.Version {
@@ -130,15 +125,4 @@ func closed(t testing.TB, hints <-chan dcs.Hint) {
 			t.Fatal("the watch goes on")
 		}
 	}
-}
-
-// freeAddress is an address where nothing listens.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -2,11 +2,8 @@ package etcd3_test
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +11,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/dcstest"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // TestGRPCProxy holds the backend to the contract behind etcd's own proxy, which keeps leases alive, and watches, on behalf of its clients
@@ -31,47 +29,24 @@ func TestGRPCProxy(t *testing.T) {
 	})
 }
 
-// grpcProxy starts etcd's proxy before s, and returns its endpoint. It ends with the test, or with this process.
+// grpcProxy starts etcd's proxy before s, and returns its endpoint. It ends with the test.
 func grpcProxy(t *testing.T, s *etcdtest.Server) string {
 	t.Helper()
 	program, err := exec.LookPath("etcd")
 	if err != nil {
 		t.Fatal(err) // the server runs already
 	}
-	address := freeAddress(t)
-	log, err := os.Create(filepath.Join(t.TempDir(), "proxy.log"))
-	if err != nil {
-		t.Fatal(err)
+	address := servertest.FreeAddress(t)
+	url := "http://" + address
+	p := &grpcProxyServer{servertest.Process{Program: "etcd's proxy", Args: []string{program, "grpc-proxy", "start", "--endpoints", s.Endpoint, "--listen-addr", address},
+		LogFile: filepath.Join(t.TempDir(), "proxy.log")}}
+	b := open(t, etcd3.Config{Endpoints: []string{url}})
+	p.Serves = func(ctx context.Context) bool {
+		_, err := b.Read(ctx, "/")
+		return err == nil
 	}
-	cmd := exec.Command(program, "grpc-proxy", "start", "--endpoints", s.Endpoint, "--listen-addr", address)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, ended := make(chan error, 1), make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // the process dies with the thread that started it
-		defer close(ended)
-		defer log.Close()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		if raw, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
-			t.Logf("the proxy:\n%s", raw)
-		}
-	})
-	b := open(t, etcd3.Config{Endpoints: []string{"http://" + address}})
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	if _, err := b.Read(ctx, "/"); err != nil {
-		t.Fatalf("the proxy does not serve: %v", err)
-	}
-	return "http://" + address
+	servertest.Start(t, []*grpcProxyServer{p})
+	return url
 }
+
+type grpcProxyServer struct{ servertest.Process }

@@ -12,6 +12,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // TestLegacy looks for a cluster in the keyspace of version 2 (safety 11.3): on Debian's etcd 3.4 with and without version 2, on one that
@@ -24,7 +25,7 @@ func TestLegacy(t *testing.T) {
 	putV2(t, v2, "/service/old/members/a", "{}")
 	putV2(t, v2, "/service/empty/members/a", "{}")
 	deleteV2(t, v2, "/service/empty/members/a")
-	nobody := "http://" + freeAddress(t)
+	nobody := "http://" + servertest.FreeAddress(t)
 	locked := answering(t, http.StatusUnauthorized, `{"message":"Insufficient credentials"}`)
 	other := answering(t, http.StatusOK, "welcome")
 	for name, c := range map[string]struct {
@@ -59,7 +60,7 @@ func TestLegacy(t *testing.T) {
 func TestLegacyOverTLS(t *testing.T) {
 	ca := authority(t, "ca")
 	client := issue(t, ca, "client")
-	server := etcdtest.Start(t, etcdtest.Options{TLS: &etcdtest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})[0]
+	server := etcdtest.Start(t, etcdtest.Options{TLS: &servertest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})[0]
 	for want, tls := range map[etcd3.Legacy]*etcd3.TLS{
 		etcd3.LegacyAbsent:  {CAFile: ca.File, CertFile: client.Cert, KeyFile: client.Key},
 		etcd3.LegacyUnknown: {CAFile: ca.File},

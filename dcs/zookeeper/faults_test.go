@@ -9,6 +9,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/zookeeper"
 	"github.com/tanist-ha/tanist/internal/faultproxy"
+	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/zktest"
 )
 
@@ -48,7 +49,7 @@ func TestLostReply(t *testing.T) {
 
 // TestNothingListens: what was certainly not sent is unavailable, not unknown, and says why.
 func TestNothingListens(t *testing.T) {
-	b := open(t, zookeeper.Config{Hosts: []string{freeAddress(t), freeAddress(t)}})
+	b := open(t, zookeeper.Config{Hosts: []string{servertest.FreeAddress(t), servertest.FreeAddress(t)}})
 	const why = "nothing listens there: is ZooKeeper running?"
 	_, err := b.Read(within(t, short), folder)
 	wantError(t, err, dcs.ErrUnavailable, why)

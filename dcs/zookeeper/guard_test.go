@@ -8,6 +8,7 @@ import (
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/zookeeper"
+	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/zktest"
 )
 
@@ -146,7 +147,7 @@ func TestFolders(t *testing.T) {
 
 // TestOutside: keys that the guard does not protect, and requests that ZooKeeper cannot serve, are refused before anything is sent.
 func TestOutside(t *testing.T) {
-	b := open(t, zookeeper.Config{Hosts: []string{freeAddress(t)}})
+	b := open(t, zookeeper.Config{Hosts: []string{servertest.FreeAddress(t)}})
 	for name, tx := range map[string]dcs.Txn{
 		"another folder": {Do: []dcs.Write{{Key: "/service/other/leader"}}},
 		"the guard":      {Do: []dcs.Write{{Key: folder + "tanist-guard"}}},

@@ -3,7 +3,6 @@ package zookeeper_test
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/zookeeper"
 	"github.com/tanist-ha/tanist/internal/faultproxy"
+	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/zktest"
 )
 
@@ -53,12 +53,7 @@ func open(t testing.TB, cfg zookeeper.Config) *zookeeper.Backend {
 
 func proxy(t testing.TB, s *zktest.Server) *faultproxy.Proxy {
 	t.Helper()
-	p, err := faultproxy.Listen(s.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Close() })
-	return p
+	return servertest.Proxy(t, s.Addr)
 }
 
 func put(t testing.TB, b dcs.Backend, key, value string, x dcs.Session) dcs.Version {
@@ -119,15 +114,4 @@ func closed(t testing.TB, hints <-chan dcs.Hint) {
 			t.Fatal("the watch goes on")
 		}
 	}
-}
-
-// freeAddress is an address where nothing listens.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

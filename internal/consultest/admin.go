@@ -1,15 +1,14 @@
 package consultest
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // Leader returns the one of servers that leads, by the word of s, or nil.
@@ -98,25 +97,10 @@ func (s *Server) Requests(ctx context.Context) (map[string]int, error) {
 	}
 	defer resp.Body.Close()
 	counts := map[string]int{}
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		labels, ok := strings.CutPrefix(lines.Text(), "consul_api_http_count{")
-		if !ok {
-			continue
-		}
-		labels, value, _ := strings.Cut(labels, "} ")
-		n, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return nil, fmt.Errorf("read metrics of consul: %w", err)
-		}
-		counts[label(labels, "method")+" "+label(labels, "path")] += int(n)
-	}
-	return counts, nil
-}
-
-func label(labels, name string) string {
-	_, rest, _ := strings.Cut(labels, name+`="`)
-	value, _, _ := strings.Cut(rest, `"`)
-	return value
+	err = servertest.Count(resp.Body, "consul_api_http_count", func(label func(string) string, n int) {
+		counts[label("method")+" "+label("path")] += n
+	})
+	return counts, err
 }
 
 // Clear removes all keys.

@@ -1,30 +1,32 @@
 package consultest
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
+
+	"github.com/tanist-ha/tanist/internal/servertest"
+	"github.com/tanist-ha/tanist/internal/testtools"
 )
 
 // portsEach is how many ports one process needs: clients, gossip, RPC.
 const portsEach = 3
 
-func prepare(dir, program string, o Options) ([]*Server, error) {
-	n := max(o.Servers, 1)
-	ports, err := freePorts(portsEach * (n + o.Agents))
+func prepare(dir string, o Options) ([]*Server, error) {
+	program, err := testtools.Path("consul")
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Transport: &http.Transport{}}
-	if o.TLS != nil {
-		if client, err = o.TLS.client(); err != nil {
-			return nil, err
-		}
+	n := max(o.Servers, 1)
+	ports, err := servertest.FreePorts(portsEach * (n + o.Agents))
+	if err != nil {
+		return nil, err
+	}
+	client, err := o.TLS.HTTPClient()
+	if err != nil {
+		return nil, err
 	}
 	var join []string
 	for i := range n {
@@ -32,18 +34,21 @@ func prepare(dir, program string, o Options) ([]*Server, error) {
 	}
 	var servers []*Server
 	for i := range n + o.Agents {
-		s := &Server{Name: fmt.Sprintf("c%d", i), program: program, http: client, token: o.Token}
+		s := &Server{Name: fmt.Sprintf("c%d", i), http: client, token: o.Token}
 		p := ports[portsEach*i:]
 		s.Address, s.URL = fmt.Sprintf("127.0.0.1:%d", p[0]), fmt.Sprintf("http://127.0.0.1:%d", p[0])
 		s.raft = fmt.Sprintf("127.0.0.1:%d", p[2])
-		s.logFile, s.dataDir, s.config = filepath.Join(dir, s.Name+".log"), filepath.Join(dir, s.Name), filepath.Join(dir, s.Name+".json")
+		s.dataDir = filepath.Join(dir, s.Name)
+		config := filepath.Join(dir, s.Name+".json")
+		s.Program, s.LogFile, s.Serves = "consul", filepath.Join(dir, s.Name+".log"), s.serves
+		s.Args, s.Env = []string{program, "agent", "-config-file", config}, []string{"GOMAXPROCS=2"}
 		cfg := s.settings(p, join)
 		if i < n {
 			cfg["server"], cfg["bootstrap_expect"] = true, n
 		}
 		if o.TLS != nil {
 			s.URL = "https://" + s.Address
-			o.TLS.add(cfg, p[0])
+			addTLS(o.TLS, cfg, p[0])
 		}
 		if o.Token != "" {
 			cfg["acl"] = map[string]any{"enabled": true, "default_policy": "deny",
@@ -54,7 +59,7 @@ func prepare(dir, program string, o Options) ([]*Server, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(s.config, raw, 0o600); err != nil {
+		if err := os.WriteFile(config, raw, 0o600); err != nil {
 			return nil, err
 		}
 		servers = append(servers, s)
@@ -74,23 +79,9 @@ func (s *Server) settings(ports []int, join []string) map[string]any {
 	}
 }
 
-func (t *TLS) add(cfg map[string]any, port int) {
+func addTLS(t *servertest.TLS, cfg map[string]any, port int) {
 	ports := cfg["ports"].(map[string]int)
 	ports["http"], ports["https"] = -1, port
 	cfg["tls"] = map[string]any{"https": map[string]any{
 		"ca_file": t.CA, "cert_file": t.Server.Cert, "key_file": t.Server.Key, "verify_incoming": true}}
-}
-
-func (t *TLS) client() (*http.Client, error) {
-	pem, err := os.ReadFile(t.CA)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	pair, err := tls.LoadX509KeyPair(t.Client.Cert, t.Client.Key)
-	if err != nil {
-		return nil, err
-	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}}}, nil
 }

@@ -1,7 +1,6 @@
 package etcdtest
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -9,13 +8,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // Join starts one more server for t, with empty data, beside others, which are all the members that the cluster has then. Before that, announce
 // is told where the server will listen for its peers, and makes it a member (as `etcdctl member add` does).
 func Join(t testing.TB, others []*Server, announce func(peer string) error) *Server {
 	t.Helper()
-	ports, err := freePorts(2)
+	ports, err := servertest.FreePorts(2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,30 +26,20 @@ func Join(t testing.TB, others []*Server, announce func(peer string) error) *Ser
 	for _, o := range others {
 		cluster = append(cluster, o.argument("--name")+"="+o.argument("--initial-advertise-peer-urls"))
 	}
-	s := &Server{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), http: &http.Client{Transport: &http.Transport{}}, program: others[0].program,
-		logFile: filepath.Join(dir, name+".log"), dataDir: filepath.Join(dir, name)}
-	s.args = []string{"--name", name, "--data-dir", s.dataDir, "--logger", "zap", "--log-level", "warn",
+	s := &Server{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), http: &http.Client{Transport: &http.Transport{}}, dataDir: filepath.Join(dir, name)}
+	s.Program, s.LogFile, s.Serves = "etcd", filepath.Join(dir, name+".log"), s.healthy
+	s.Args = []string{others[0].Args[0], "--name", name, "--data-dir", s.dataDir, "--logger", "zap", "--log-level", "warn",
 		"--listen-client-urls", s.Endpoint, "--advertise-client-urls", s.Endpoint, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
 		"--initial-cluster", strings.Join(cluster, ","), "--initial-cluster-state", "existing"}
 	if err := announce(peer); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.Kill()
-		s.http.CloseIdleConnections()
-		if t.Failed() {
-			tail(t, s.logFile)
-		}
-	})
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	if err := s.Restart(ctx); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(s.http.CloseIdleConnections)
+	servertest.Start(t, []*Server{s})
 	return s
 }
 
 // argument is what follows a flag of the command line.
 func (s *Server) argument(flag string) string {
-	return s.args[slices.Index(s.args, flag)+1]
+	return s.Args[slices.Index(s.Args, flag)+1]
 }

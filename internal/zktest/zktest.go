@@ -7,21 +7,20 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testcert"
+	"github.com/tanist-ha/tanist/postgres/pgtest"
 )
 
 // Options change how servers are started. The zero value is one server without TLS.
@@ -40,17 +39,11 @@ type TLS struct {
 
 // Server is one ZooKeeper process. It can be killed and started again on its ports and data.
 type Server struct {
+	servertest.Process
 	Addr    string // host:port for clients
 	Secure  string // host:port for clients that speak TLS; "" without
-	config  string // file
 	dataDir string
-	logFile string
-	cmd     *exec.Cmd
-	ended   chan struct{}
 }
-
-// startTimeout is generous: it only ends tests that would hang.
-const startTimeout = 3 * time.Minute
 
 // defaultTick makes tests of expiry short.
 const defaultTick = 200 * time.Millisecond
@@ -62,33 +55,13 @@ const jars = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar:/us
 func Start(t testing.TB, o Options) []*Server {
 	t.Helper()
 	if why := missing(); why != "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal(why + ", and CI is set: run scripts/install-packages test")
-		}
-		t.Skip(why + " (scripts/install-packages test)")
+		pgtest.Missing(t, why+" (scripts/install-packages test)")
 	}
 	servers, err := prepare(t.TempDir(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	for _, s := range servers {
-		t.Cleanup(func() {
-			s.Kill()
-			if t.Failed() {
-				tail(t, s.logFile)
-			}
-		})
-		if err := s.start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, s := range servers {
-		if err := s.WaitReady(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
+	servertest.Start(t, servers)
 	return servers
 }
 
@@ -106,7 +79,7 @@ func missing() string {
 
 func prepare(dir string, o Options) ([]*Server, error) {
 	n := max(o.Members, 1)
-	ports, err := freePorts(4 * n)
+	ports, err := servertest.FreePorts(4 * n)
 	if err != nil {
 		return nil, err
 	}
@@ -125,10 +98,11 @@ func prepare(dir string, o Options) ([]*Server, error) {
 	var servers []*Server
 	for i := range n {
 		name := fmt.Sprintf("m%d", i)
-		s := &Server{
-			Addr: fmt.Sprintf("127.0.0.1:%d", ports[4*i]), config: filepath.Join(dir, name+".cfg"),
-			dataDir: filepath.Join(dir, name), logFile: filepath.Join(dir, name+".log"),
-		}
+		config := filepath.Join(dir, name+".cfg")
+		s := &Server{Addr: fmt.Sprintf("127.0.0.1:%d", ports[4*i]), dataDir: filepath.Join(dir, name)}
+		s.Program, s.LogFile, s.Serves = "ZooKeeper", filepath.Join(dir, name+".log"), s.serves
+		s.Args = []string{"java", "-Xmx128m", "-Xms32m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars,
+			"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "org.apache.zookeeper.server.quorum.QuorumPeerMain", config}
 		lines := append([]string{"dataDir=" + s.dataDir, fmt.Sprintf("clientPort=%d", ports[4*i])}, common...)
 		if o.TLS != nil {
 			s.Secure = fmt.Sprintf("127.0.0.1:%d", ports[4*i+3])
@@ -138,7 +112,7 @@ func prepare(dir string, o Options) ([]*Server, error) {
 			}
 			lines = append(lines, settings...)
 		}
-		if err := os.WriteFile(s.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			return nil, err
 		}
 		if err := s.makeDataDir(i + 1); err != nil {
@@ -191,56 +165,6 @@ func Addrs(servers []*Server) []string {
 	return all
 }
 
-// start runs the process. It dies with the thread that started it, so that thread is kept: nothing outlives the test's process.
-func (s *Server) start() error {
-	log, err := os.OpenFile(s.logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command("java", "-Xmx128m", "-Xms32m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars,
-		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "org.apache.zookeeper.server.quorum.QuorumPeerMain", s.config)
-	cmd.Dir = filepath.Dir(s.config)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, ended := make(chan error, 1), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		defer close(ended)
-		defer log.Close()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("start ZooKeeper: %w", err)
-	}
-	s.cmd, s.ended = cmd, ended
-	return nil
-}
-
-// Start starts a killed server again, without waiting: a member of an ensemble serves when a majority does.
-func (s *Server) Start() error { return s.start() }
-
-// Restart starts a killed server again and waits until it serves.
-func (s *Server) Restart(ctx context.Context) error {
-	if err := s.start(); err != nil {
-		return err
-	}
-	return s.WaitReady(ctx)
-}
-
-// Kill ends the process with SIGKILL and waits for its end. Killing twice does nothing.
-func (s *Server) Kill() {
-	if s.cmd == nil {
-		return
-	}
-	_ = s.cmd.Process.Kill()
-	<-s.ended
-	s.cmd = nil
-}
-
 // Wipe removes the data of a killed server, but not the number of the member. If all members are wiped, a Start makes a new, empty store.
 func (s *Server) Wipe() error {
 	return os.RemoveAll(filepath.Join(s.dataDir, "version-2"))
@@ -259,31 +183,7 @@ func (s *Server) Load(dir string) error {
 	return os.CopyFS(filepath.Join(s.dataDir, "version-2"), os.DirFS(dir))
 }
 
-// Pause freezes the process: its connections stay open and nobody answers.
-func (s *Server) Pause() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
-
-// Resume lets a frozen process go on.
-func (s *Server) Resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
-
-// WaitReady asks until the server serves requests, which in an ensemble needs a majority.
-func (s *Server) WaitReady(ctx context.Context) error {
-	again := time.NewTicker(30 * time.Millisecond)
-	defer again.Stop()
-	for {
-		if s.serves(ctx) {
-			return nil
-		}
-		select {
-		case <-again.C:
-		case <-s.ended:
-			return errors.New("ZooKeeper ended while starting")
-		case <-ctx.Done():
-			return fmt.Errorf("wait for ZooKeeper: %w", ctx.Err())
-		}
-	}
-}
-
-// serves asks once, and not for long: a server that is just starting may leave a command without an answer (a race in ZooKeeper 3.8).
+// serves asks once whether the server serves requests, which in an ensemble needs a majority, and not for long: a server that is just starting may leave a command without an answer (a race in ZooKeeper 3.8).
 func (s *Server) serves(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -326,26 +226,4 @@ func (s *Server) Ask(ctx context.Context, command string) (string, error) {
 	}
 	answer, err := io.ReadAll(conn)
 	return string(answer), err
-}
-
-// freePorts returns n ports that were free a moment ago.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
-}
-
-func tail(t testing.TB, file string) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return
-	}
-	t.Logf("end of %s:\n%s", filepath.Base(file), raw[max(0, len(raw)-1500):])
 }
