@@ -81,7 +81,7 @@ func (b *Backend) begin(ctx context.Context, op string) (context.Context, func()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return nil, nil, &Error{Op: op, Class: dcs.ErrUnavailable, Err: errClosed}
+		return nil, nil, &dcs.StoreError{Store: storeName, Op: op, Class: dcs.ErrUnavailable, Err: errClosed}
 	}
 	b.wg.Add(1)
 	joined, cancel := context.WithCancelCause(ctx)

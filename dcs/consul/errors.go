@@ -9,39 +9,8 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 )
 
-// Error is what every failed request returns. errors.Is finds both the class that callers branch on (one of dcs.Err...) and the cause.
-type Error struct {
-	Op      string // the request: "read", "apply", "keepalive", ...
-	Address string // of the agent, "" if it was not asked
-	Class   error  // dcs.ErrConflict, ErrUnknown, ErrUnavailable or ErrSessionLost
-	Err     error  // what Consul, the network or the context said; may be nil
-	Hint    string // what an operator can do about it; may be ""
-}
-
-// Error tells it in one line.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("consul " + e.Op)
-	if e.Address != "" {
-		b.WriteString(" at " + e.Address)
-	}
-	b.WriteString(": " + e.Class.Error())
-	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
-	}
-	if e.Hint != "" {
-		b.WriteString(" (" + e.Hint + ")")
-	}
-	return b.String()
-}
-
-// Unwrap makes class and cause known to errors.Is and errors.As.
-func (e *Error) Unwrap() []error {
-	if e.Err == nil {
-		return []error{e.Class}
-	}
-	return []error{e.Class, e.Err}
-}
+// storeName is what errors call the store.
+const storeName = "consul"
 
 var (
 	errNotConsul  = errors.New("the answer is none of Consul's")

@@ -96,8 +96,8 @@ func (b *Backend) do(ctx context.Context, r request) (answer, error) {
 }
 
 // fail makes the error of a request.
-func (b *Backend) fail(op string, class, err error) *Error {
-	return &Error{Op: op, Address: b.base.Host, Class: class, Err: err, Hint: hint(err)}
+func (b *Backend) fail(op string, class, err error) *dcs.StoreError {
+	return &dcs.StoreError{Store: storeName, Op: op, Server: b.base.Host, Class: class, Err: err, Hint: hint(err)}
 }
 
 // attempt sends the request once.

@@ -232,7 +232,7 @@ func (s *session) stillThere(ctx context.Context, op, near string, no error) err
 
 // unknownAfter corrects the class of the error that a confirmation ends with: after its first part something has happened.
 func unknownAfter(err error) error {
-	var e *Error
+	var e *dcs.StoreError
 	if errors.As(err, &e) && (e.Class == dcs.ErrUnavailable || e.Class == dcs.ErrSessionLost) {
 		e.Class = dcs.ErrUnknown
 	}

@@ -55,7 +55,7 @@ func (b *Backend) apply(ctx context.Context, op string, tx dcs.Txn) (dcs.Applied
 			b.known.set(key, e)
 			for _, c := range tx.If {
 				if c.Key == key && !holds(c, e) {
-					return dcs.Applied{}, &Error{Op: op, Address: b.base.Host, Class: dcs.ErrConflict}
+					return dcs.Applied{}, &dcs.StoreError{Store: storeName, Op: op, Server: b.base.Host, Class: dcs.ErrConflict}
 				}
 			}
 		}

@@ -77,7 +77,7 @@ func (b *Backend) begin(ctx context.Context, op string) (context.Context, func()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return nil, nil, &Error{Op: op, Class: dcs.ErrUnavailable, Err: errClosed}
+		return nil, nil, &dcs.StoreError{Store: storeName, Op: op, Class: dcs.ErrUnavailable, Err: errClosed}
 	}
 	b.wg.Add(1)
 	joined, cancel := context.WithCancelCause(ctx)
@@ -120,7 +120,7 @@ func (b *Backend) Apply(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) {
 		return dcs.Applied{}, err
 	}
 	if !r.Succeeded {
-		return dcs.Applied{}, &Error{Op: "apply", Class: dcs.ErrConflict}
+		return dcs.Applied{}, &dcs.StoreError{Store: storeName, Op: "apply", Class: dcs.ErrConflict}
 	}
 	return applied(tx, r), nil
 }
@@ -172,7 +172,7 @@ func (b *Backend) OpenSession(ctx context.Context, ttl time.Duration) (dcs.Sessi
 		return nil, err
 	}
 	if r.Error != "" {
-		return nil, &Error{Op: "open session", Class: dcs.ErrUnavailable, Err: errors.New(r.Error)}
+		return nil, &dcs.StoreError{Store: storeName, Op: "open session", Class: dcs.ErrUnavailable, Err: errors.New(r.Error)}
 	}
 	x := &session{backend: b, lease: r.ID, ttl: time.Duration(r.TTL) * time.Second, store: b.era.store()}
 	b.followMembers(x.ttl)

@@ -12,39 +12,8 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 )
 
-// Error is what every failed request returns. errors.Is finds both the class that callers branch on (one of dcs.Err...) and the cause.
-type Error struct {
-	Op       string // the request: "read", "apply", "keepalive", ...
-	Endpoint string // who answered or failed to, "" if none could be reached
-	Class    error  // dcs.ErrConflict, ErrUnknown, ErrSettled, ErrUnavailable or ErrSessionLost
-	Err      error  // what etcd, gRPC or the context said; may be nil
-	Hint     string // what an operator can do about it; may be ""
-}
-
-// Error tells it in one line.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("etcd " + e.Op)
-	if e.Endpoint != "" {
-		b.WriteString(" at " + e.Endpoint)
-	}
-	b.WriteString(": " + e.Class.Error())
-	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
-	}
-	if e.Hint != "" {
-		b.WriteString(" (" + e.Hint + ")")
-	}
-	return b.String()
-}
-
-// Unwrap makes class and cause known to errors.Is and errors.As.
-func (e *Error) Unwrap() []error {
-	if e.Err == nil {
-		return []error{e.Class}
-	}
-	return []error{e.Class, e.Err}
-}
+// storeName is what errors call the store.
+const storeName = "etcd"
 
 // errBehind says that a member answered in a lower raft term than the store had reached before.
 var errBehind = errors.New("the member is behind the others: its raft term is lower than one seen before")

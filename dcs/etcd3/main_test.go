@@ -105,7 +105,7 @@ func wantError(t testing.TB, err, want error, hint string) {
 	if !errors.Is(err, want) {
 		t.Fatalf("got error %v, want %v", err, want)
 	}
-	var e *etcd3.Error
+	var e *dcs.StoreError
 	if !errors.As(err, &e) || hint != "" && e.Hint != hint {
 		t.Fatalf("got %v; want the hint %q", err, hint)
 	}

@@ -127,7 +127,7 @@ func once[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error) 
 			if ended {
 				b.pool.fellSilent(ep)
 			}
-			return none, &Error{Op: k.op, Endpoint: ep.name, Class: dcs.ErrUnknown, Err: plain(bounded, a.err), Hint: hint(ep.name, a.err)}
+			return none, &dcs.StoreError{Store: storeName, Op: k.op, Server: ep.name, Class: dcs.ErrUnknown, Err: plain(bounded, a.err), Hint: hint(ep.name, a.err)}
 		}
 	}
 }

@@ -53,9 +53,9 @@ func (s *session) keepAlive(ctx context.Context, op string) (*pb.ResponseHeader,
 	case err != nil:
 		return nil, err
 	case s.backend.era.store() != s.store:
-		return nil, &Error{Op: op, Class: dcs.ErrSessionLost, Err: errOtherStore}
+		return nil, &dcs.StoreError{Store: storeName, Op: op, Class: dcs.ErrSessionLost, Err: errOtherStore}
 	case r.TTL <= 0:
-		return nil, &Error{Op: op, Class: dcs.ErrSessionLost, Err: errNoLease}
+		return nil, &dcs.StoreError{Store: storeName, Op: op, Class: dcs.ErrSessionLost, Err: errNoLease}
 	}
 	s.backend.followMembers(s.ttl)
 	return r.Header, nil
@@ -92,11 +92,11 @@ func (s *session) Confirm(ctx context.Context, tx dcs.Txn) (dcs.Applied, error) 
 		case err != nil:
 			return dcs.Applied{}, unknownAfter(true, err) // the lease was prolonged
 		case s.backend.era.store() != s.store:
-			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrUnknown, Err: errOtherStore}
+			return dcs.Applied{}, &dcs.StoreError{Store: storeName, Op: "confirm", Class: dcs.ErrUnknown, Err: errOtherStore}
 		case !r.Succeeded && first != nil:
-			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrUnknown, Err: errChangedAfter}
+			return dcs.Applied{}, &dcs.StoreError{Store: storeName, Op: "confirm", Class: dcs.ErrUnknown, Err: errChangedAfter}
 		case !r.Succeeded:
-			return dcs.Applied{}, &Error{Op: "confirm", Class: dcs.ErrConflict}
+			return dcs.Applied{}, &dcs.StoreError{Store: storeName, Op: "confirm", Class: dcs.ErrConflict}
 		}
 		if first == nil {
 			a := applied(tx, r)
@@ -114,7 +114,7 @@ func (s *session) stillThere(ctx context.Context, gone error) error {
 		return unknownAfter(true, err)
 	}
 	if s.backend.era.store() != s.store {
-		return &Error{Op: "compare", Class: dcs.ErrUnknown, Err: errOtherStore}
+		return &dcs.StoreError{Store: storeName, Op: "compare", Class: dcs.ErrUnknown, Err: errOtherStore}
 	}
 	return gone
 }
@@ -122,7 +122,7 @@ func (s *session) stillThere(ctx context.Context, gone error) error {
 // unknownAfter corrects the class of the error that a confirmation ends with: after its first part something has happened, and
 // another store's word about the session is none about the key.
 func unknownAfter(somethingHappened bool, err error) error {
-	var e *Error
+	var e *dcs.StoreError
 	if errors.As(err, &e) && (somethingHappened && e.Class == dcs.ErrUnavailable || errors.Is(e.Err, errOtherStore)) {
 		e.Class = dcs.ErrUnknown
 	}

@@ -146,24 +146,24 @@ func (t *tour) again() (behind bool) {
 
 // expired is the error of a request whose time was over.
 func (t *tour) expired(ctx context.Context, mayHaveHappened bool) error {
-	e := &Error{Op: t.op, Class: classOf(mayHaveHappened), Err: t.err}
+	e := &dcs.StoreError{Store: storeName, Op: t.op, Class: classOf(mayHaveHappened), Err: t.err}
 	if t.at != nil {
-		e.Endpoint = t.at.name
+		e.Server = t.at.name
 	}
 	if e.Err == nil {
-		e.Endpoint, e.Err = t.pool.complaint()
+		e.Server, e.Err = t.pool.complaint()
 	}
 	if e.Err == nil {
 		e.Err = context.Cause(ctx)
 	}
-	e.Hint = hint(e.Endpoint, e.Err)
+	e.Hint = hint(e.Server, e.Err)
 	e.Err = plain(ctx, e.Err)
 	return e
 }
 
 // final returns the error to give up with, if err ends the request wherever it is sent.
 func (t *tour) final(ctx context.Context, ep *endpoint, err error, named bool) error {
-	e := &Error{Op: t.op, Endpoint: ep.name, Err: plain(ctx, err), Hint: hint(ep.name, err)}
+	e := &dcs.StoreError{Store: storeName, Op: t.op, Server: ep.name, Err: plain(ctx, err), Hint: hint(ep.name, err)}
 	switch judge(err) {
 	case lost:
 		e.Class = dcs.ErrSessionLost

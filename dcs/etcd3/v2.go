@@ -45,7 +45,7 @@ func (b *Backend) AskLegacy(ctx context.Context, prefix string) (Legacy, []Legac
 	defer end()
 	endpoints, err := b.pool.all(ctx)
 	if err != nil {
-		return LegacyUnknown, nil, &Error{Op: "ask version 2", Class: dcs.ErrUnavailable, Err: err}
+		return LegacyUnknown, nil, &dcs.StoreError{Store: storeName, Op: "ask version 2", Class: dcs.ErrUnavailable, Err: err}
 	}
 	asked := make([]legacyAnswer, len(endpoints))
 	var each sync.WaitGroup

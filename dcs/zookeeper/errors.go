@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/tanist-ha/tanist/dcs"
 )
 
 // code is an error number of ZooKeeper (org.apache.zookeeper.KeeperException.Code).
@@ -38,45 +40,8 @@ func (c code) Error() string {
 	return "error " + strconv.Itoa(int(c))
 }
 
-// Error is what every failed request returns. errors.Is finds both the class that callers branch on (one of dcs.Err...) and the cause.
-type Error struct {
-	Op     string // the request: "read", "apply", "keepalive", ...
-	Server string // who answered or failed to, "" if none could be reached
-	Class  error  // dcs.ErrConflict, ErrUnknown, ErrUnavailable or ErrSessionLost
-	Err    error  // what ZooKeeper, the network or the context said; may be nil
-	Hint   string // what an operator can do about it; may be ""
-}
-
-// Error tells it in one line.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("zookeeper ")
-	if e.Server != "" {
-		b.WriteString(e.Server)
-		b.WriteString(" ")
-	}
-	b.WriteString(e.Op)
-	b.WriteString(": ")
-	b.WriteString(e.Class.Error())
-	if e.Err != nil {
-		b.WriteString(": ")
-		b.WriteString(e.Err.Error())
-	}
-	if e.Hint != "" {
-		b.WriteString(" (")
-		b.WriteString(e.Hint)
-		b.WriteString(")")
-	}
-	return b.String()
-}
-
-// Unwrap makes errors.Is find the class and the cause.
-func (e *Error) Unwrap() []error {
-	if e.Err == nil {
-		return []error{e.Class}
-	}
-	return []error{e.Class, e.Err}
-}
+// storeName is what errors call the store.
+const storeName = "zookeeper"
 
 // Errors of connections.
 var (
@@ -135,6 +100,6 @@ func hint(err error) string {
 }
 
 // failed is the error of a request.
-func failed(op, server string, class, err error) *Error {
-	return &Error{Op: op, Server: server, Class: class, Err: err, Hint: hint(err)}
+func failed(op, server string, class, err error) *dcs.StoreError {
+	return &dcs.StoreError{Store: storeName, Op: op, Server: server, Class: class, Err: err, Hint: hint(err)}
 }

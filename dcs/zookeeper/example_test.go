@@ -26,7 +26,7 @@ func Example() {
 	defer cancel()
 	client := dcs.NewClient(b, dcs.Options{Scope: "main", Name: "node1"})
 	_, err = client.Load(ctx)
-	var problem *zookeeper.Error
+	var problem *dcs.StoreError
 	if errors.As(err, &problem) {
 		fmt.Println(errors.Is(err, dcs.ErrUnavailable), problem.Hint)
 	}

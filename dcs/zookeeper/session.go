@@ -167,7 +167,7 @@ func (s *session) verdict(ctx context.Context, err error) error {
 	s.mu.Lock()
 	same := s.store == s.backend.era.store()
 	s.mu.Unlock()
-	var e *Error
+	var e *dcs.StoreError
 	if errors.As(err, &e) && (readErr != nil || !same) {
 		e.Class, e.Err = dcs.ErrUnknown, errOtherStore
 	}
