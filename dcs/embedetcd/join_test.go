@@ -19,6 +19,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
 	"github.com/tanist-ha/tanist/dcs/embedetcd/members"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // settled asks the cluster of s who belongs to it, until want holds.
@@ -76,6 +77,7 @@ func get(t testing.TB, b dcs.Backend, key string) string {
 
 // TestFoundingWaitsForAll: two of three empty members found nothing, whoever is away; all three do.
 func TestFoundingWaitsForAll(t *testing.T) {
+	servertest.Slow(t)
 	configs, err := embedetcd.Local(3, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -150,6 +152,7 @@ func TestDisagreement(t *testing.T) {
 // TestLostDisk: a member whose data directory is gone comes back by being started, under a new identity, with a vote in the end; the
 // data is there. Without a majority it waits instead of voting with an empty memory.
 func TestLostDisk(t *testing.T) {
+	servertest.Slow(t)
 	configs, servers := found(t, 3)
 	b := open(t, etcd3.Config{Endpoints: append(servers[0].Endpoints(), servers[1].Endpoints()...)})
 	put(t, b, "/k", "v")
@@ -188,6 +191,7 @@ func TestLostDisk(t *testing.T) {
 
 // TestGrow: one member becomes three, and then five, by starting the new ones with a list that holds the old ones.
 func TestGrow(t *testing.T) {
+	servertest.Slow(t)
 	configs, err := embedetcd.Local(5, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -215,6 +219,7 @@ func TestGrow(t *testing.T) {
 
 // TestRemoved: a member that was removed while it was away ends and says what to do; with an empty data directory it joins anew.
 func TestRemoved(t *testing.T) {
+	servertest.Slow(t)
 	configs, servers := found(t, 3)
 	stop(t, servers[2])
 	c, err := members.Open(servers[0].Endpoints(), nil)
@@ -253,6 +258,7 @@ func TestRemoved(t *testing.T) {
 
 // TestOtherAddress: a name that the cluster has elsewhere is not taken over, and an address that leads elsewhere is noticed.
 func TestOtherAddress(t *testing.T) {
+	servertest.Slow(t)
 	configs, servers := found(t, 3)
 	moved, err := embedetcd.Local(1, t.TempDir(), nil)
 	if err != nil {

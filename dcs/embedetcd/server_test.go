@@ -15,6 +15,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/dcstest"
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // TestConformance holds dcs/etcd3 to the contract on embedded members, one and three of them, each behind proxies.
@@ -123,6 +124,7 @@ func TestRestart(t *testing.T) {
 
 // TestMajority: a member alone of three is started but not ready, and two of three serve.
 func TestMajority(t *testing.T) {
+	servertest.Slow(t)
 	configs, servers := found(t, 3)
 	ctx := within(t, limit)
 	for _, s := range servers {

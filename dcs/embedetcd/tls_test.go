@@ -9,6 +9,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
 	"github.com/tanist-ha/tanist/dcs/embedetcd/members"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testcert"
 )
 
@@ -53,6 +54,7 @@ func secure(t testing.TB, n int) (configs []embedetcd.Config, ca *testcert.CA, f
 // TestTLS: members show certificates to each other, also those that found and that join, and clients show theirs. A renewed certificate is used without
 // a restart; a stranger gets nowhere.
 func TestTLS(t *testing.T) {
+	servertest.Slow(t)
 	configs, ca, files := secure(t, 3)
 	servers := startAll(t, configs)
 	address := strings.TrimPrefix(servers[0].Endpoints()[0], "https://")

@@ -12,6 +12,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // TestFullDatabase: a database that has reached its quota takes writes again after the members have tidied up, which they do one at a time
@@ -134,6 +135,7 @@ func TestDistantMembers(t *testing.T) {
 
 // TestOrderlyStop: a member that leads hands the leadership over before it stops, so a client of another member goes on at once.
 func TestOrderlyStop(t *testing.T) {
+	servertest.Slow(t)
 	_, servers := found(t, 3)
 	var leader *embedetcd.Server
 	var rest []*embedetcd.Server

@@ -36,6 +36,7 @@ func issue(t *testing.T, ca *testcert.CA, name string, hosts ...string) testcert
 
 // TestTLS: both sides show certificates; what does not fit is an error that says where to look; renewed files are taken up.
 func TestTLS(t *testing.T) {
+	servertest.Slow(t)
 	ca, stranger := authority(t, "ca"), authority(t, "stranger")
 	client := issue(t, ca, "client")
 	servers := etcdtest.Start(t, etcdtest.Options{TLS: &servertest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})
@@ -98,6 +99,7 @@ func replace(t *testing.T, file, by string) {
 
 // TestPassword: etcd's own authentication, with tokens that expire and are lost.
 func TestPassword(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{Args: []string{"--auth-token-ttl=1"}})
 	plain := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
 	user := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers), Username: "tanist", Password: "secret"})

@@ -187,6 +187,7 @@ func TestRebind(t *testing.T) {
 // TestDeposedLeader freezes etcd's leader, which comes back as one that was deposed: a session that is kept alive meanwhile is kept by the new
 // one, and a confirmation holds in the new term (safety 2.1).
 func TestDeposedLeader(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
 	x := session(t, b, 120*time.Second)
@@ -268,6 +269,7 @@ func TestPasswordChanges(t *testing.T) {
 
 // TestExpiredCertificates: the client's, and the server's.
 func TestExpiredCertificates(t *testing.T) {
+	servertest.Slow(t)
 	ca := authority(t, "ca")
 	client := issue(t, ca, "client")
 	old, err := ca.Expired("old", "127.0.0.1")
@@ -295,6 +297,7 @@ func TestExpiredCertificates(t *testing.T) {
 
 // TestOtherServers: what stands behind the port is no etcd.
 func TestOtherServers(t *testing.T) {
+	servertest.Slow(t)
 	web := answering(t, 200, "welcome")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

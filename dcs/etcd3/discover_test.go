@@ -16,6 +16,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // nameServer answers on a UDP port of this machine: SRV records by name, and 127.0.0.1 for each of their targets.
@@ -115,6 +116,7 @@ func (s *nameServer) answer(m *dnsmessage.Message) {
 // TestSRV finds etcd by DNS: by the records for clients, with and without a suffix; it says so where there are none, and begins once there are;
 // and it looks again when all that DNS had named are gone.
 func TestSRV(t *testing.T) {
+	servertest.Slow(t)
 	dns := startNameServer(t)
 	first, second := etcdtest.Start(t, etcdtest.Options{})[0], etcdtest.Start(t, etcdtest.Options{})[0]
 	handle := func(suffix string) *etcd3.Backend {

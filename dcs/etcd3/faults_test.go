@@ -17,6 +17,7 @@ import (
 
 // TestLostReply: the request went through and its answer did not: the fate is unknown, and never a conflict.
 func TestLostReply(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{})
 	direct := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
 	b, proxies := proxied(t, servers)
@@ -52,6 +53,7 @@ func TestLostReply(t *testing.T) {
 
 // TestNothingListens: what was certainly not sent is unavailable, not unknown, and says why.
 func TestNothingListens(t *testing.T) {
+	servertest.Slow(t)
 	b := open(t, etcd3.Config{Endpoints: []string{servertest.FreeAddress(t), servertest.FreeAddress(t)}})
 	const why = "nothing listens there: is etcd running?"
 	_, err := b.Read(within(t, short), "/")
@@ -72,6 +74,7 @@ const retryTimeout = 10 * time.Second
 
 // TestFailover: whatever is wrong with the endpoint in use, another one serves the request within retry_timeout (safety 2.5).
 func TestFailover(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	for name, fault := range map[string]faultproxy.Mode{
 		"gone": faultproxy.Cut, "silent": faultproxy.HalfOpen, "deaf": faultproxy.DropReplies,
@@ -105,6 +108,7 @@ func TestFailover(t *testing.T) {
 
 // TestWriteToSilentEndpoint: a write is not repeated elsewhere, and does not wait for all of its deadline.
 func TestWriteToSilentEndpoint(t *testing.T) {
+	servertest.Slow(t)
 	b, proxies := proxied(t, etcdtest.Start(t, etcdtest.Options{Members: 3}))
 	put(t, b, "/k", "v", nil)
 	proxies[0].Set(faultproxy.HalfOpen)
@@ -204,6 +208,7 @@ func ranges(t *testing.T, servers []*etcdtest.Server) []int {
 // TestBackAgain: requests that are under way when the store comes back are served, though it had been away for longer than the
 // pauses between attempts grow.
 func TestBackAgain(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{})
 	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
 	put(t, b, "/k", "v", nil)
@@ -231,6 +236,7 @@ func TestBackAgain(t *testing.T) {
 // TestEtcdLeaderChange: while members of etcd die one after the other and come back, a session that is confirmed again and again is never told
 // that it has lost anything.
 func TestEtcdLeaderChange(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)})
 	x := session(t, b, 60*time.Second)
@@ -271,6 +277,7 @@ func TestEtcdLeaderChange(t *testing.T) {
 
 // TestMinority: a member without a majority of its cluster says so, and does not answer from what it has.
 func TestMinority(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	b := open(t, etcd3.Config{Endpoints: []string{servers[0].Endpoint}})
 	put(t, b, "/k", "v", nil)

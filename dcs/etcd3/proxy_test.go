@@ -17,9 +17,7 @@ import (
 // TestGRPCProxy holds the backend to the contract behind etcd's own proxy, which keeps leases alive, and watches, on behalf of its clients
 // (etcd3.use_proxies).
 func TestGRPCProxy(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for sessions to end")
-	}
+	servertest.Slow(t)
 	t.Parallel()
 	proxy := grpcProxy(t, etcdtest.Start(t, etcdtest.Options{})[0])
 	dcstest.Run(t, dcstest.Harness{

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/zookeeper"
+	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testcert"
 	"github.com/tanist-ha/tanist/internal/zktest"
 )
@@ -116,6 +117,7 @@ func TestTLS(t *testing.T) {
 
 // TestNotZooKeeper: something else behind the port is found out, and named, without reading a length out of its first words.
 func TestNotZooKeeper(t *testing.T) {
+	servertest.Slow(t)
 	const why = "something else than ZooKeeper listens there, or it wants TLS: check hosts and use_ssl"
 	t.Run("waits for more", func(t *testing.T) {
 		web := httptest.NewServer(http.NotFoundHandler())

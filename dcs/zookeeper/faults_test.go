@@ -15,6 +15,7 @@ import (
 
 // TestLostReply: the request went through and its answer did not: the fate is unknown, and never a conflict.
 func TestLostReply(t *testing.T) {
+	servertest.Slow(t)
 	s := zktest.Start(t, zktest.Options{})[0]
 	direct := open(t, zookeeper.Config{Hosts: []string{s.Addr}})
 	p := proxy(t, s)
@@ -49,6 +50,7 @@ func TestLostReply(t *testing.T) {
 
 // TestNothingListens: what was certainly not sent is unavailable, not unknown, and says why.
 func TestNothingListens(t *testing.T) {
+	servertest.Slow(t)
 	b := open(t, zookeeper.Config{Hosts: []string{servertest.FreeAddress(t), servertest.FreeAddress(t)}})
 	const why = "nothing listens there: is ZooKeeper running?"
 	_, err := b.Read(within(t, short), folder)

@@ -49,6 +49,14 @@ func Start[S Server](t testing.TB, servers []S) {
 	}
 }
 
+// Slow skips a test that takes seconds, if -short is given.
+func Slow(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+}
+
 // Run starts servers and returns when all serve. The caller kills each, also after an error.
 func Run[S Server](servers []S) error {
 	for _, s := range servers {
