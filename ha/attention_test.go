@@ -8,9 +8,9 @@ import (
 	"github.com/tanist-ha/tanist/ha"
 )
 
-// TestPositionRides: a leader's new position goes into its member key with a renewal, before it would cost a request of its own; nothing else does,
-// and not with a renewal that has failed once.
-func TestPositionRides(t *testing.T) {
+// TestMemberRides: what is new in a leader's member key is written with a renewal, a position before it would cost a request of its own; but
+// not with a renewal that has failed once, or after the member key could not be written.
+func TestMemberRides(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(now time.Time, v *ha.View)
 		rides  bool
@@ -22,7 +22,11 @@ func TestPositionRides(t *testing.T) {
 		}, true},
 		"another state too": {func(now time.Time, v *ha.View) {
 			v.Store.Member = dcs.MemberData{}
-			v.Store.MemberAt = now.Add(-50 * time.Second)
+			v.Store.MemberAt = now.Add(-time.Second)
+		}, true},
+		"never": {func(now time.Time, v *ha.View) { v.Store.MemberAt = time.Time{} }, true},
+		"refused a moment ago": {func(now time.Time, v *ha.View) {
+			v.Store.Member, v.Store.MemberFailed = dcs.MemberData{}, now.Add(-100*time.Millisecond)
 		}, false},
 		"after a failure": {func(now time.Time, v *ha.View) {
 			v.Store.Member.XLogLocation, v.Store.MemberAt, v.Lease.RenewFailed = 1, now.Add(-50*time.Second), now.Add(-time.Second)

@@ -218,7 +218,7 @@ func foldStoreBegun(now time.Time, v *View, action Action) {
 	case RenewKey:
 		v.AskedTTL = a.Request.TTL
 		v.Failsafe.Writing = a.Request.Failsafe
-		if a.Request.Publish {
+		if v.Store.MemberRides = a.Request.Publish; v.Store.MemberRides {
 			v.Store.Member, v.Store.MemberAt = a.Request.Member, now
 		}
 	case AcquireKey:

@@ -301,6 +301,9 @@ func foldAcquired(now time.Time, v *View, e Acquired) {
 func foldRenewed(now time.Time, v *View, e Renewed) {
 	v.answered(now, e.Fault)
 	foldFailsafeWritten(now, v, e)
+	if v.Store.MemberRides && e.Fault != nil {
+		v.Store.MemberAt, v.Store.MemberFailed = time.Time{}, now
+	}
 	if v.Lease.State != LeaseHeld {
 		return
 	}

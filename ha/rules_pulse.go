@@ -137,18 +137,24 @@ func (v *View) renewal(now time.Time) RenewKey {
 	}
 	r := dcs.Renew{Leader: v.Lease.Leader, TTL: ttl, Status: v.status(), Member: v.member(), Failsafe: v.failsafeNews()}
 	r.Member.TanistTTL = seconds(ttl)
-	r.Publish = v.positionRides(now, r.Member)
+	r.Publish = v.memberRides(now, r.Member)
 	if !v.Lease.RenewFailed.IsZero() {
 		r.Status, r.Publish = nil, false // a store that takes no writes may still prove that the key is ours
 	}
 	return RenewKey{r}
 }
 
-// positionRides says whether the renewal takes our new position to the member key along, in the loop before it would be published by itself.
-func (v *View) positionRides(now time.Time, m dcs.MemberData) bool {
+// memberRides says whether the renewal takes the member key along, which saves a request: what has changed, and a new position in the loop before it
+// would be published by itself. Where a renewal follows the other (ZooKeeper, with a ttl of few ticks) there is no other time for it.
+func (v *View) memberRides(now time.Time, m dcs.MemberData) bool {
 	s := &v.Store
-	return !s.MemberAt.IsZero() && !now.Before(s.MemberAt.Add(v.positionPause()-v.Settings.LoopWait)) &&
-		sameMember(m, s.Member, true) && !sameMember(m, s.Member, false)
+	switch {
+	case !s.MemberFailed.IsZero() && now.Before(s.MemberFailed.Add(v.sessionRetry(now))):
+		return false // it shall not make renewals fail
+	case s.MemberAt.IsZero():
+		return true
+	}
+	return !sameMember(m, s.Member, now.Before(s.MemberAt.Add(v.positionPause()-v.Settings.LoopWait)))
 }
 
 // pulseSession keeps the session of the member key alive while we do not lead (a leader's renewal does that, too).

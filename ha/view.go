@@ -96,6 +96,7 @@ type StoreView struct {
 	Member       dcs.MemberData // as last published
 	MemberAt     time.Time      // zero: never
 	MemberFailed time.Time
+	MemberRides  bool // it was written with the last renewal
 }
 
 // SessionView is the session that our keys live with.
