@@ -4,9 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"time"
+
+	"github.com/tanist-ha/tanist/internal/freeport"
 )
 
 // Local describes a cluster of n members in this process, on free ports of 127.0.0.1, with their data below dir. It is for tests and for
@@ -66,14 +67,10 @@ func StartAll(ctx context.Context, configs []Config) ([]*Server, error) {
 }
 
 func freeAddresses(n int) ([]string, error) {
+	ports, err := freeport.Get(n)
 	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		out = append(out, l.Addr().String())
+	for _, p := range ports {
+		out = append(out, fmt.Sprintf("127.0.0.1:%d", p))
 	}
-	return out, nil
+	return out, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"google.golang.org/grpc"
@@ -129,6 +130,9 @@ func openFresh(path string) (*dataDir, bool, error) {
 	return dir, !started, nil
 }
 
+// endPatience is how long a member that dies while it starts is given to free its ports.
+const endPatience = 5 * time.Second
+
 // run starts etcd in a goroutine of its own: etcd may end that goroutine (see newLogger), or take longer than ctx allows.
 func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
 	type started struct {
@@ -146,19 +150,35 @@ func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
 		etcd, err := embed.StartEtcd(cfg)
 		result <- started{etcd, err}
 	}()
+	undone := make(chan struct{})
+	undo := func() { // what was begun, so that its ports are free again
+		defer close(undone)
+		<-over
+		select {
+		case r := <-result:
+			if r.err == nil {
+				r.etcd.Close()
+			}
+		default:
+		}
+	}
 	select {
 	case <-over:
-	case <-s.done: // whatever waits inside etcd for the goroutine that died waits for ever
+	case <-s.done: // most often etcd has only said why it will end; but what waits in it for a goroutine that died waits for ever
+		go undo()
+		select {
+		case <-undone:
+		case <-time.After(endPatience):
+		case <-ctx.Done():
+		}
 		s.dir.close()
 		return s.Err()
 	case <-ctx.Done():
-		go func() { // a start that comes too late is undone
+		go undo() // a start that comes too late
+		go func() {
 			defer s.dir.close()
 			select {
-			case r := <-result:
-				if r.err == nil {
-					r.etcd.Close()
-				}
+			case <-undone:
 			case <-s.done:
 			}
 		}()

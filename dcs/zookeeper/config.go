@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,7 +111,8 @@ func parseHost(text string) (string, error) {
 		host, port = strings.Trim(text, "[]"), defaultPort
 	}
 	_, notIP := netip.ParseAddr(host)
-	if host == "" || port == "" || strings.ContainsAny(host, "/ ,") || strings.Contains(host, ":") && notIP != nil {
+	_, notPort := strconv.ParseUint(port, 10, 16)
+	if host == "" || notPort != nil || strings.ContainsAny(host, "/ ,@") || strings.Contains(host, ":") && notIP != nil {
 		return bad("no host and port in it")
 	}
 	return net.JoinHostPort(host, port), nil

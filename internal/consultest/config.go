@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/tanist-ha/tanist/internal/freeport"
 	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testtools"
 )
@@ -20,7 +21,7 @@ func prepare(dir string, o Options) ([]*Server, error) {
 		return nil, err
 	}
 	n := max(o.Servers, 1)
-	ports, err := servertest.FreePorts(portsEach * (n + o.Agents))
+	ports, err := freeport.Get(portsEach * (n + o.Agents))
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tanist-ha/tanist/internal/freeport"
 	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testtools"
 	"github.com/tanist-ha/tanist/postgres/pgtest"
@@ -75,7 +76,7 @@ func find(tool string) (string, error) {
 
 func prepare(dir, program string, o Options) ([]*Server, error) {
 	n := max(o.Members, 1)
-	ports, err := servertest.FreePorts(2 * n)
+	ports, err := freeport.Get(2 * n)
 	if err != nil {
 		return nil, err
 	}

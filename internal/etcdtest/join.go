@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tanist-ha/tanist/internal/freeport"
 	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
@@ -16,7 +17,7 @@ import (
 // is told where the server will listen for its peers, and makes it a member (as `etcdctl member add` does).
 func Join(t testing.TB, others []*Server, announce func(peer string) error) *Server {
 	t.Helper()
-	ports, err := servertest.FreePorts(2)
+	ports, err := freeport.Get(2)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,33 +14,14 @@ import (
 	"testing"
 
 	"github.com/tanist-ha/tanist/internal/faultproxy"
+	"github.com/tanist-ha/tanist/internal/freeport"
 	"github.com/tanist-ha/tanist/internal/testcert"
 )
-
-// FreePorts returns n ports of 127.0.0.1 that were free a moment ago, for TCP and for UDP, all different.
-func FreePorts(n int) ([]int, error) {
-	var ports []int
-	for len(ports) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all at the end, so that they differ
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-		if err != nil {
-			continue
-		}
-		defer u.Close()
-		ports = append(ports, port)
-	}
-	return ports, nil
-}
 
 // FreeAddress is 127.0.0.1:PORT, where nothing listens.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	ports, err := FreePorts(1)
+	ports, err := freeport.Get(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tanist-ha/tanist/internal/freeport"
 )
 
 // Layout is the kind of network that a cluster has.
@@ -160,19 +162,13 @@ func newHost(hub *namespace, i, n int) (*namespace, error) {
 func portName(i int) string { return "host" + strconv.Itoa(i) }
 func mac(i int) string      { return fmt.Sprintf("02:00:00:00:00:%02x", i) }
 
-// freePorts returns TCP ports that were free on address a moment ago, all different.
+// freePorts returns ports that are free on address, all different, and that no other test gets.
 func freePorts(ns *namespace, address string, n int) ([]int, error) {
-	var ports []int
-	err := ns.do(func() error {
-		for range n {
-			l, err := net.Listen("tcp4", net.JoinHostPort(address, "0"))
-			if err != nil {
-				return fmt.Errorf("find a free port: %w", err)
-			}
-			defer l.Close() // all at the end, so that they differ
-			ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		}
-		return nil
+	return freeport.GetWhere(n, func(port int) (free bool) {
+		err := ns.do(func() error {
+			free = freeport.Free(address, port)
+			return nil
+		})
+		return free && err == nil
 	})
-	return ports, err
 }

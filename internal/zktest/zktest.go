@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tanist-ha/tanist/internal/freeport"
 	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testcert"
 	"github.com/tanist-ha/tanist/postgres/pgtest"
@@ -79,7 +80,7 @@ func missing() string {
 
 func prepare(dir string, o Options) ([]*Server, error) {
 	n := max(o.Members, 1)
-	ports, err := servertest.FreePorts(4 * n)
+	ports, err := freeport.Get(4 * n)
 	if err != nil {
 		return nil, err
 	}

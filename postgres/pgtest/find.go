@@ -2,7 +2,6 @@ package pgtest
 
 import (
 	"cmp"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/tanist-ha/tanist/internal/freeport"
 )
 
 // BinDirs lists the program folders of the servers to test with, one per major, newest first; those of PG_BINS in the
@@ -78,15 +79,14 @@ func Major(t testing.TB, binDir string) int {
 	return major
 }
 
-// FreePort returns a TCP port that was free on 127.0.0.1 a moment ago.
+// FreePort returns a port that is free on 127.0.0.1, and that no other test gets.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	ports, err := freeport.Get(1)
 	if err != nil {
 		t.Fatalf("find a free port: %v", err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return ports[0]
 }
 
 // Missing ends a test that lacks a program: skipped on a developer's machine, failed in continuous integration.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tanist-ha/tanist/internal/freeport"
 )
 
 // ttl is the lease of the leader. It is short so that the story is: below 20 s a cluster must allow it by minimum_ttl.
@@ -67,7 +69,7 @@ func (d *demo) setUp() error {
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(4 * len(names))
+	ports, err := freeport.Get(4 * len(names))
 	if err != nil {
 		return err
 	}
@@ -122,18 +124,4 @@ func findPostgres() (string, error) {
 		}
 	}
 	return "", errors.New("no PostgreSQL server of version 14 to 18 is installed; install your system's package postgresql")
-}
-
-// freePorts finds n ports that are free on 127.0.0.1.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close() // held until all are found, so that they differ
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
