@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"fmt"
 	"hash/fnv"
 	"time"
 
@@ -18,6 +19,7 @@ type race struct {
 	by       postgres.Position
 	tied     string    // a member that may lead, has as much, and a higher failover_priority
 	heard    time.Time // when the last answer that counts was asked for
+	silent   []Action  // polls of members whose silence counts still, and is no news any more
 }
 
 // absentPatience is how long the answer of a member whose key has expired is waited for: a leader's authority has ended with it, and a
@@ -83,6 +85,9 @@ func (v *View) hear(r *race, now, since time.Time, m *dcs.Member, patience time.
 	}
 	a := &p.Answer
 	if !a.Reachable {
+		if p.Asking == 0 && now.Sub(p.At) >= answerAge {
+			r.silent = append(r.silent, PollPeer{*m})
+		}
 		return
 	}
 	if a.Writable {
@@ -97,6 +102,15 @@ func (v *View) hear(r *race, now, since time.Time, m *dcs.Member, patience time.
 	case order == 0 && priority(m) > v.Settings.Tags.FailoverPriority && m.Name != v.Vacancy.LastName:
 		r.tied = m.Name
 	}
+}
+
+// waitFor waits for another member to lead, or to be heard no more. Meanwhile those who were silent are asked again: who has come back since may
+// be ahead, too, when that other member goes.
+func (r *race) waitFor(until time.Time, format string, args ...any) Verdict {
+	if len(r.silent) > 0 {
+		return act(fmt.Sprintf(format, args...), r.silent...)
+	}
+	return wait(until, format, args...)
 }
 
 // comparePositions orders two positions: the newer timeline wins, as what an older one holds beyond the switch was never

@@ -254,7 +254,7 @@ func vacantPrimaryAlive(now time.Time, v *View) Verdict {
 	if r.writable == "" {
 		return pass("no member answers as writable")
 	}
-	return wait(v.Peers[r.writable].At.Add(answerAge), "%s is still alive and writable", r.writable)
+	return r.waitFor(v.Peers[r.writable].At.Add(answerAge), "%s is still alive and writable", r.writable)
 }
 
 // vacantOwnPosition looks at our own log once more after the answers, so that candidates of a primary that still writes do not
@@ -298,7 +298,7 @@ func vacantBehind(now time.Time, v *View) Verdict {
 	if r.ahead == "" {
 		return pass("no member that may lead is ahead")
 	}
-	return wait(v.Peers[r.ahead].At.Add(answerAge), "Wal position of %s (%s) is ahead of my wal position (%s)", r.ahead, r.by, self)
+	return r.waitFor(v.Peers[r.ahead].At.Add(answerAge), "Wal position of %s (%s) is ahead of my wal position (%s)", r.ahead, r.by, self)
 }
 
 // vacantPriority lets a member with as much log and a higher failover_priority go first, unless an operator named this node.
@@ -311,7 +311,7 @@ func vacantPriority(now time.Time, v *View) Verdict {
 	case v.chosen(now):
 		return pass("an operator named this node")
 	}
-	return wait(v.Peers[r.tied].At.Add(answerAge), "%s has equally tolerable WAL position and a higher priority than this node", r.tied)
+	return r.waitFor(v.Peers[r.tied].At.Add(answerAge), "%s has equally tolerable WAL position and a higher priority than this node", r.tied)
 }
 
 // vacantTimeline keeps a node out of the race that is on an older timeline than the cluster has reached: always for a primary that was
