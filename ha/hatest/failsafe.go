@@ -233,6 +233,9 @@ func (w *World) calmOutage() bool {
 	return true
 }
 
+// slowTTL leaves time for answers that take two seconds.
+const slowTTL = 10 * time.Second
+
 // well says whether nothing has gone wrong for so long that failsafe mode has to work now.
 func (w *World) well(p *node) bool {
 	c, err := w.cluster()
@@ -245,6 +248,9 @@ func (w *World) well(p *node) bool {
 			return false
 		}
 		v := a.machine.View()
+		if w.opts.SlowAnswers && v.Settings.TTL < slowTTL {
+			return false // an operator has lowered it
+		}
 		if !v.Settings.Failsafe || v.Store.Cluster.Leader == nil || v.Store.Cluster.Leader.Name != p.name || v.Task != nil || len(v.Failsafe.Members) != len(w.nodes) {
 			return false
 		}

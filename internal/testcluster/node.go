@@ -151,11 +151,11 @@ func (n *Node) SpareGuards() []int {
 	return procs.Find(func(pid int) bool { return all(pid) && !armed(pid) })
 }
 
-// guards matches processes that run the agent's program, are not the agent, and work in the root directory: one that is held back to
-// become a server works where that will.
+// guards matches processes that run the agent's program under a guard's title. One that the agent has just forked has the agent's; to stop that
+// one would stop the agent, which waits until it has become another program.
 func (n *Node) guards() procs.Match {
-	ours, here := procs.Runs(n.Program()), procs.InDir(n.Dir)
-	return func(pid int) bool { return pid != n.AgentPID() && ours(pid) && !here(pid) }
+	ours, guard := procs.Runs(n.Program()), procs.Titled("/", "tanist: guard")
+	return func(pid int) bool { return pid != n.AgentPID() && ours(pid) && guard(pid) }
 }
 
 // armed matches guard processes whose title names a server.
