@@ -153,7 +153,15 @@ func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
 	undone := make(chan struct{})
 	undo := func() { // what was begun, so that its ports are free again
 		defer close(undone)
-		<-over
+		select {
+		case <-over:
+		case <-s.done:
+			select {
+			case <-over:
+			case <-time.After(endPatience):
+				return
+			}
+		}
 		select {
 		case r := <-result:
 			if r.err == nil {
@@ -168,7 +176,6 @@ func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
 		go undo()
 		select {
 		case <-undone:
-		case <-time.After(endPatience):
 		case <-ctx.Done():
 		}
 		s.dir.close()
@@ -177,10 +184,7 @@ func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
 		go undo() // a start that comes too late
 		go func() {
 			defer s.dir.close()
-			select {
-			case <-undone:
-			case <-s.done:
-			}
+			<-undone
 		}()
 		return context.Cause(ctx)
 	}
