@@ -93,14 +93,7 @@ func TestWrongStoreCredentials(t *testing.T) {
 			}
 			c.must(n.WriteConfig(cfg))
 			c.must(n.Start())
-			want := regexp.MustCompile(tc.says)
-			eventually(t, "it says so", func() (bool, string) { return want.MatchString(n.Log()), n.Log() })
-			if _, up := n.Postmaster(); up {
-				t.Error("a server was started without the store")
-			}
-			c.plain(n.Log())
-			c.step(n.KillHost)
-			c.must(os.Remove(n.LogFile))
+			c.staysDown(t, n, tc.says)
 		})
 	}
 	cfg, err := testcluster.BaseConfig(c.Cluster, n)
@@ -150,16 +143,22 @@ func TestWrongStoreCertificates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			start(tc.section)
-			want := regexp.MustCompile(tc.says)
-			eventually(t, "it says so", func() (bool, string) { return want.MatchString(n.Log()), n.Log() })
-			if _, up := n.Postmaster(); up {
-				t.Error("a server was started without the store")
-			}
-			c.plain(n.Log())
-			c.step(n.KillHost)
-			c.must(os.Remove(n.LogFile))
+			c.staysDown(t, n, tc.says)
 		})
 	}
 	start(map[string]string{"protocol": "https", "cacert": own.CA, "cert": own.Cert, "key": own.Key})
 	c.healthy()
+}
+
+// staysDown waits until the node says that it does not reach its store, sees that it has started no server and told no secret, and ends it.
+func (c *cluster) staysDown(t *testing.T, n *testcluster.Node, says string) {
+	t.Helper()
+	want := regexp.MustCompile(says)
+	eventually(t, "it says so", func() (bool, string) { return want.MatchString(n.Log()), n.Log() })
+	if _, up := n.Postmaster(); up {
+		t.Error("a server was started without the store")
+	}
+	c.plain(n.Log())
+	c.step(n.KillHost)
+	c.must(os.Remove(n.LogFile))
 }

@@ -1,6 +1,7 @@
 package dcstest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -29,18 +30,22 @@ type Link func(Fault)
 // slowness is how late each piece of data arrives on a slow way, in each direction.
 const slowness = 50 * time.Millisecond
 
-// Proxy stands a TCP proxy before each target (host:port), which ends with t, and returns where it listens, in the same order, together with
-// the Link that disturbs all of them. It works on bytes and suits every store that is reached over TCP, TLS included.
+// Proxy stands a TCP proxy before each target (host:port, or SCHEME://host:port), which ends with t, and returns where it listens, in the same
+// order and with the same scheme, together with the Link that disturbs all of them. It works on bytes and suits every store that is reached over TCP, TLS included.
 func Proxy(t testing.TB, targets ...string) ([]string, Link) {
 	t.Helper()
 	proxies, addrs := make([]*faultproxy.Proxy, len(targets)), make([]string, len(targets))
 	for i, target := range targets {
-		p, err := faultproxy.Listen(target)
+		scheme, host := "", target
+		if i := strings.Index(target, "://"); i >= 0 {
+			scheme, host = target[:i+3], target[i+3:]
+		}
+		p, err := faultproxy.Listen(host)
 		if err != nil {
 			t.Fatalf("start a proxy before %s: %v", target, err)
 		}
 		t.Cleanup(func() { _ = p.Close() })
-		proxies[i], addrs[i] = p, p.Addr()
+		proxies[i], addrs[i] = p, scheme+p.Addr()
 	}
 	return addrs, func(f Fault) {
 		for _, p := range proxies {

@@ -59,6 +59,24 @@ func healthy(n int) func([]members.Member) bool {
 	}
 }
 
+// waiting begins to start a member, and returns when its log says why it waits. giveUp ends the start and returns its error.
+func waiting(t testing.TB, cfg embedetcd.Config, why string) (giveUp func() error) {
+	t.Helper()
+	log := &lines{}
+	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	ctx, cancel := context.WithCancel(within(t, limit))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := embedetcd.Start(ctx, cfg)
+		ended <- err
+	}()
+	log.wait(t, why)
+	return func() error {
+		cancel()
+		return <-ended
+	}
+}
+
 func stop(t testing.TB, s *embedetcd.Server) {
 	t.Helper()
 	if err := s.Stop(within(t, limit)); err != nil {
@@ -164,17 +182,7 @@ func TestLostDisk(t *testing.T) {
 
 	// The members 0 and 1 hold the write. With 1 away, an empty 2 under its old identity would make a majority with 0.
 	stop(t, servers[1])
-	log := &lines{}
-	configs[2].Logger = slog.New(slog.NewTextHandler(log, nil))
-	short, cancel := context.WithCancel(within(t, limit))
-	ended := make(chan error, 1)
-	go func() {
-		_, err := embedetcd.Start(short, configs[2])
-		ended <- err
-	}()
-	log.wait(t, "it takes a majority")
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
+	if err := waiting(t, configs[2], "it takes a majority")(); !errors.Is(err, context.Canceled) {
 		t.Fatalf("an empty member without a majority: %v", err)
 	}
 
@@ -266,17 +274,7 @@ func TestOtherAddress(t *testing.T) {
 	}
 	refused := func(cfg embedetcd.Config, want string) {
 		t.Helper()
-		log := &lines{}
-		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
-		ctx, cancel := context.WithCancel(within(t, limit))
-		ended := make(chan error, 1)
-		go func() {
-			_, err := embedetcd.Start(ctx, cfg)
-			ended <- err
-		}()
-		log.wait(t, want)
-		cancel()
-		if err := <-ended; err == nil {
+		if err := waiting(t, cfg, want)(); err == nil {
 			t.Error("it started")
 		}
 	}
@@ -327,15 +325,8 @@ func TestWaitingMemberEndsNoSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &lines{}
-	configs[0].Logger = slog.New(slog.NewTextHandler(log, nil))
-	ctx, cancel := context.WithCancel(within(t, limit))
-	ended := make(chan error, 1)
-	go func() {
-		_, err := embedetcd.Start(ctx, configs[0])
-		ended <- err
-	}()
-	log.wait(t, "does not answer")
+	ctx := within(t, limit)
+	giveUp := waiting(t, configs[0], "does not answer")
 	at := configs[0].PeerURLs[0]
 	if _, err := leasehttp.RenewHTTP(ctx, 1, at+leasehttp.LeasePrefix, http.DefaultTransport); err == nil || errors.Is(err, lease.ErrLeaseNotFound) {
 		t.Errorf("a renewal asked of it: %v", err)
@@ -343,8 +334,7 @@ func TestWaitingMemberEndsNoSession(t *testing.T) {
 	if _, err := leasehttp.TimeToLiveHTTP(ctx, 1, false, at+leasehttp.LeaseInternalPrefix, http.DefaultTransport); err == nil || errors.Is(err, lease.ErrLeaseNotFound) {
 		t.Errorf("the rest of a session asked of it: %v", err)
 	}
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
+	if err := giveUp(); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -133,47 +133,55 @@ func openFresh(path string) (*dataDir, bool, error) {
 // endPatience is how long a member that dies while it starts is given to free its ports.
 const endPatience = 5 * time.Second
 
-// run starts etcd in a goroutine of its own: etcd may end that goroutine (see newLogger), or take longer than ctx allows.
-func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
-	type started struct {
-		etcd *embed.Etcd
-		err  error
-	}
-	result, over := make(chan started, 1), make(chan struct{})
+// launch is a start of etcd in a goroutine of its own: etcd may end that goroutine (see newLogger), or take longer than anybody waits.
+type launch struct {
+	over chan struct{} // closed with the end of the goroutine
+	etcd *embed.Etcd   // set then, or err; neither: etcd has ended the goroutine
+	err  error
+}
+
+func launchEtcd(cfg *embed.Config) *launch {
+	l := &launch{over: make(chan struct{})}
 	go func() {
-		defer close(over)
+		defer close(l.over)
 		defer func() { // some damage to its files makes etcd trip over itself
 			if r := recover(); r != nil {
-				result <- started{nil, fmt.Errorf("etcd broke down (%v); its files in %s may be damaged", r, cfg.Dir)}
+				l.err = fmt.Errorf("etcd broke down (%v); its files in %s may be damaged", r, cfg.Dir)
 			}
 		}()
-		etcd, err := embed.StartEtcd(cfg)
-		result <- started{etcd, err}
+		l.etcd, l.err = embed.StartEtcd(cfg)
 	}()
-	undone := make(chan struct{})
-	undo := func() { // what was begun, so that its ports are free again
-		defer close(undone)
+	return l
+}
+
+// undo ends what was launched, so that its ports are free again. Of a member that has died it waits for endPatience: what waits inside etcd for a
+// goroutine that has ended waits for ever, but most often etcd has only said why it will end.
+func (l *launch) undo(died <-chan struct{}) {
+	select {
+	case <-l.over:
+	case <-died:
 		select {
-		case <-over:
-		case <-s.done:
-			select {
-			case <-over:
-			case <-time.After(endPatience):
-				return
-			}
-		}
-		select {
-		case r := <-result:
-			if r.err == nil {
-				r.etcd.Close()
-			}
-		default:
+		case <-l.over:
+		case <-time.After(endPatience):
+			return
 		}
 	}
+	if l.err == nil && l.etcd != nil {
+		l.etcd.Close()
+	}
+}
+
+// run starts etcd. On an error the data directory is closed, at the latest when what was begun is undone.
+func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
+	l := launchEtcd(cfg)
 	select {
-	case <-over:
-	case <-s.done: // most often etcd has only said why it will end; but what waits in it for a goroutine that died waits for ever
-		go undo()
+	case <-l.over:
+	case <-s.done:
+		undone := make(chan struct{})
+		go func() {
+			defer close(undone)
+			l.undo(s.done)
+		}()
 		select {
 		case <-undone:
 		case <-ctx.Done():
@@ -181,24 +189,22 @@ func (s *Server) run(ctx context.Context, cfg *embed.Config) error {
 		s.dir.close()
 		return s.Err()
 	case <-ctx.Done():
-		go undo() // a start that comes too late
-		go func() {
+		go func() { // a start that comes too late
 			defer s.dir.close()
-			<-undone
+			l.undo(s.done)
 		}()
 		return context.Cause(ctx)
 	}
-	select {
-	case r := <-result:
-		s.etcd = r.etcd
-		if r.err != nil {
-			s.dir.close()
-		}
-		return r.err
-	default:
+	switch {
+	case l.err != nil:
+		s.dir.close()
+		return l.err
+	case l.etcd == nil:
 		s.dir.close()
 		return s.Err()
 	}
+	s.etcd = l.etcd
+	return nil
 }
 
 // watch notices when etcd ends by itself. It ends with the member.

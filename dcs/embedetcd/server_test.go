@@ -44,14 +44,7 @@ func TestConformance(t *testing.T) {
 // linked is a handle with proxies of its own before the members.
 func linked(t testing.TB, endpoints []string) (dcs.Backend, dcstest.Link) {
 	t.Helper()
-	hosts := make([]string, len(endpoints))
-	for i, e := range endpoints {
-		hosts[i] = strings.TrimPrefix(e, "http://")
-	}
-	addrs, link := dcstest.Proxy(t, hosts...)
-	for i := range addrs {
-		addrs[i] = "http://" + addrs[i]
-	}
+	addrs, link := dcstest.Proxy(t, endpoints...)
 	return fresh(t, addrs), link
 }
 

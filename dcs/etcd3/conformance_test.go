@@ -1,7 +1,6 @@
 package etcd3_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -35,14 +34,7 @@ func TestConformance(t *testing.T) {
 // linked is a handle with proxies of its own before the servers.
 func linked(t testing.TB, endpoints []string) (dcs.Backend, dcstest.Link) {
 	t.Helper()
-	hosts := make([]string, len(endpoints))
-	for i, e := range endpoints {
-		hosts[i] = strings.TrimPrefix(e, "http://")
-	}
-	addrs, link := dcstest.Proxy(t, hosts...)
-	for i := range addrs {
-		addrs[i] = "http://" + addrs[i]
-	}
+	addrs, link := dcstest.Proxy(t, endpoints...)
 	return fresh(t, addrs...), link
 }
 

@@ -20,16 +20,18 @@ func (g *Guard) Process() int {
 // Spare waits until the guard has a spare one and returns its process id.
 func (g *Guard) Spare(t testing.TB) int {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for {
 		g.mu.Lock()
-		p := g.spare
+		p, starting := g.spare, g.starting
 		g.mu.Unlock()
-		if p != nil {
+		switch {
+		case p != nil:
 			return p.pid
+		case starting == nil:
+			t.Fatal("there is no spare guard, and none is being started")
 		}
+		<-starting
 	}
-	t.Fatal("there is no spare guard")
-	panic("unreachable")
 }
 
 // State is the newest thing that the guard said.

@@ -37,11 +37,11 @@ type Guard struct {
 	end        context.CancelFunc
 
 	mu       sync.Mutex
-	current  *process // the guard that is idle or armed; nil: none could be started
-	armed    bool     // current has acknowledged an order and was not disarmed
-	trouble  string   // why there is none
-	spare    *process // idle, and ready to take the place of one that dies or does not answer; nil: there is none yet
-	starting bool     // a spare is being started
+	current  *process      // the guard that is idle or armed; nil: none could be started
+	armed    bool          // current has acknowledged an order and was not disarmed
+	trouble  string        // why there is none
+	spare    *process      // idle, and ready to take the place of one that dies or does not answer; nil: there is none yet
+	starting chan struct{} // is closed when the spare that is being started is there, or is not; nil: none is being started
 }
 
 var _ ha.Fence = (*Guard)(nil)
@@ -120,18 +120,19 @@ func (g *Guard) watch(p *process) {
 func (g *Guard) prepareSpare() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.spare != nil || g.starting || g.life.Err() != nil {
+	if g.spare != nil || g.starting != nil || g.life.Err() != nil {
 		return
 	}
-	g.starting = true
+	g.starting = make(chan struct{})
 	g.goroutines.Go(func() {
 		p, err := g.start(g.life)
 		g.mu.Lock()
-		g.starting = false
 		wanted := err == nil && g.life.Err() == nil && p.alive()
 		if wanted {
 			g.spare = p
 		}
+		close(g.starting)
+		g.starting = nil
 		g.mu.Unlock()
 		switch {
 		case err != nil && g.life.Err() == nil:
