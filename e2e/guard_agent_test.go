@@ -70,18 +70,34 @@ func killedAfterArm(s *siege) {
 
 // killedAfterFork: the process that is to become the server exists, and waits for the guard, which is frozen to make that wait long.
 func killedAfterFork(s *siege) {
+	for try := 1; !s.forkWaits(); try++ {
+		if try == 5 {
+			s.t.Fatalf("a server-to-be never waited, in %d starts", try)
+		}
+	}
+	s.step(s.leader.KillAgent)
+	signalGuards(s, s.leader, syscall.SIGCONT)
+	s.serverGone(s.leader)
+	s.newLeader(s.leader)
+}
+
+// forkWaits makes the leader's agent start its server again beside a frozen guard. It says false if a renewal had put another guard in its
+// place before the process that is to become the server was there to be seen: then the server runs.
+func (s *siege) forkWaits() (waits bool) {
 	s.wait(2 * time.Second) // then the agent has seen the control file as it is, and looks at it next when it starts the server
+	old, _ := s.leader.Postmaster()
 	held, release := s.hold(s.leader, "control", 0)
 	s.fatal = s.w.Since()
 	s.must(s.leader.KillPostmaster())
 	held()
 	signalGuards(s, s.leader, syscall.SIGSTOP)
 	release()
-	s.promptly("a server-to-be waits", func() bool { return len(s.leader.Held()) > 0 })
-	s.step(s.leader.KillAgent)
-	signalGuards(s, s.leader, syscall.SIGCONT)
-	s.serverGone(s.leader)
-	s.newLeader(s.leader)
+	s.promptly("a server-to-be waits, or has become one", func() bool {
+		pid, runs := s.leader.Postmaster()
+		waits = len(s.leader.Held()) > 0
+		return waits || runs && pid != old
+	})
+	return waits
 }
 
 // killedAfterExec: the server recovers from the crash, and becomes writable by itself.

@@ -58,25 +58,26 @@ const where = "select host(inet_server_addr()) || ':' || inet_server_port()"
 // leadsTo waits until a listener leads to n alone.
 func (c *cluster) leadsTo(h *testcluster.HAProxy, listener string, n *testcluster.Node) {
 	c.t.Helper()
-	eventually(c.t, listener+" leads to "+n.Name, func() (bool, string) {
-		got, err := c.psql(h, listener, where)
-		if err != nil {
-			return false, err.Error()
-		}
-		return got == n.PGAddress(), got
-	})
+	c.routes(h, listener, "leads to "+n.Name, func(address string) bool { return address == n.PGAddress() })
 }
 
-// avoids waits until a listener leads to others than n: three connections in a row, as it takes turns.
+// avoids waits until a listener leads to others than n.
 func (c *cluster) avoids(h *testcluster.HAProxy, listener string, n *testcluster.Node) {
 	c.t.Helper()
-	eventually(c.t, listener+" avoids "+n.Name, func() (bool, string) {
+	c.routes(h, listener, "avoids "+n.Name, func(address string) bool { return address != n.PGAddress() })
+}
+
+// routes waits until three connections in a row end as they should: HAProxy takes turns among the servers that it has up, and for a moment after a
+// switchover it has the former leader up as well as the new one.
+func (c *cluster) routes(h *testcluster.HAProxy, listener, what string, right func(address string) bool) {
+	c.t.Helper()
+	eventually(c.t, listener+" "+what, func() (bool, string) {
 		for range 3 {
 			got, err := c.psql(h, listener, where)
 			if err != nil {
 				return false, err.Error()
 			}
-			if got == n.PGAddress() {
+			if !right(got) {
 				return false, got
 			}
 		}
