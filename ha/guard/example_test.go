@@ -34,9 +34,9 @@ func Example() {
 	postmaster := identifyProcess(server.Process.Pid)
 	err = fence.Arm(context.Background(), ha.FenceOrder{
 		Postmaster: &postmaster,
-		Fast:       now.Add(200 * time.Millisecond),
-		Quit:       now.Add(300 * time.Millisecond),
-		Kill:       now.Add(400 * time.Millisecond),
+		Fast:       now.Add(1200 * time.Millisecond),
+		Quit:       now.Add(1300 * time.Millisecond),
+		Kill:       now.Add(1400 * time.Millisecond),
 	})
 	fmt.Println("armed:", err == nil)
 	fmt.Println("server:", server.Wait())

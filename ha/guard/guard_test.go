@@ -12,7 +12,7 @@ func TestFiresInOrder(t *testing.T) {
 	s := startSignalLog(t)
 	p := identify(t, s.cmd.Process.Pid)
 	h := hold(t, p.PID)
-	o := order(clock, p, 100*time.Millisecond, 300*time.Millisecond, 500*time.Millisecond)
+	o := order(clock, p, 1100*time.Millisecond, 1300*time.Millisecond, 1500*time.Millisecond)
 	arm(t, g, o)
 	for _, step := range []struct {
 		word string
@@ -39,7 +39,7 @@ func TestServerIsStoppedAtItsTime(t *testing.T) {
 		c := pgtest.Init(t, binDir)
 		c.Start(t)
 		g, clock := newGuard(t)
-		o := order(clock, identify(t, c.PID()), 200*time.Millisecond, 30*time.Second, 60*time.Second)
+		o := order(clock, identify(t, c.PID()), 1200*time.Millisecond, 30*time.Second, 60*time.Second)
 		arm(t, g, o)
 		<-c.Exited()
 		if now := clock.Now(); now.Before(o.Fast) {

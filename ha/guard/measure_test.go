@@ -66,7 +66,7 @@ func killBusy(t *testing.T, c *pgtest.Cluster) time.Duration {
 	}
 	all := everyone(t, pid)
 	g, clock := newGuard(t)
-	o := order(clock, identify(t, pid), 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond)
+	o := order(clock, identify(t, pid), 1300*time.Millisecond, 1300*time.Millisecond, 1300*time.Millisecond)
 	arm(t, g, o)
 	for _, h := range all {
 		h.ended(t)

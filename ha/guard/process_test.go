@@ -67,7 +67,7 @@ func thaw(t testing.TB, pid int) {
 func TestFrozenGuardReadsItsChannelBeforeItFires(t *testing.T) {
 	r, s := guard.StartRaw(t), startSignalLog(t)
 	pid := s.cmd.Process.Pid
-	first := armRequest(t, pid, 200*time.Millisecond, 300*time.Millisecond, 400*time.Millisecond)
+	first := armRequest(t, pid, 1200*time.Millisecond, 1300*time.Millisecond, 1400*time.Millisecond)
 	if a := r.Ask(first); a.Result != warden.ResultOK {
 		t.Fatalf("arm: %+v", a)
 	}
@@ -91,7 +91,7 @@ func TestFrozenGuardFiresWhenItThaws(t *testing.T) {
 	r, s := guard.StartRaw(t), startSignalLog(t)
 	pid := s.cmd.Process.Pid
 	h := hold(t, pid)
-	first := armRequest(t, pid, 200*time.Millisecond, 300*time.Millisecond, 400*time.Millisecond)
+	first := armRequest(t, pid, 1200*time.Millisecond, 1300*time.Millisecond, 1400*time.Millisecond)
 	r.Ask(first)
 	freeze(t, r.PID())
 	until(t, first.Kill)
@@ -106,7 +106,7 @@ func TestFrozenGuardFiresWhenItThaws(t *testing.T) {
 func TestFiredGuardRefuses(t *testing.T) {
 	r, s := guard.StartRaw(t), startSignalLog(t)
 	pid := s.cmd.Process.Pid
-	first := armRequest(t, pid, 20*time.Millisecond, time.Hour, time.Hour)
+	first := armRequest(t, pid, 1020*time.Millisecond, time.Hour, time.Hour)
 	r.Ask(first)
 	if got := await(t, s.more); got != "INT" {
 		t.Fatalf("got %q", got)
@@ -232,7 +232,7 @@ func TestIdleGuardEndsWithItsAgent(t *testing.T) {
 func TestArmedGuardOutlivesItsAgent(t *testing.T) {
 	r, s := guard.StartRaw(t), startSignalLog(t)
 	h, target := hold(t, r.PID()), hold(t, s.cmd.Process.Pid)
-	q := armRequest(t, s.cmd.Process.Pid, 200*time.Millisecond, 300*time.Millisecond, 400*time.Millisecond)
+	q := armRequest(t, s.cmd.Process.Pid, 1200*time.Millisecond, 1300*time.Millisecond, 1400*time.Millisecond)
 	r.Ask(q)
 	r.HangUp()
 	target.ended(t)
@@ -245,7 +245,7 @@ func TestArmedGuardOutlivesItsAgent(t *testing.T) {
 // A guard that was armed for a start holds nobody to it: when the time has come and nobody was attached, it is idle again.
 func TestNobodyIsAttachedInTime(t *testing.T) {
 	r, s := guard.StartRaw(t), startSignalLog(t)
-	q := armRequest(t, 0, 50*time.Millisecond, 60*time.Millisecond, 70*time.Millisecond)
+	q := armRequest(t, 0, 1050*time.Millisecond, 1060*time.Millisecond, 1070*time.Millisecond)
 	if a := r.Ask(q); a.State != warden.StateReserved {
 		t.Fatalf("armed: %+v", a)
 	}
@@ -259,7 +259,7 @@ func TestNobodyIsAttachedInTime(t *testing.T) {
 // Claim 5.6: a guard that was dismissed leaves the server to its successor, also where its own time has come by then.
 func TestDismissedGuardNeverFires(t *testing.T) {
 	r, s := guard.StartRaw(t), startSignalLog(t)
-	first := armRequest(t, s.cmd.Process.Pid, 200*time.Millisecond, 300*time.Millisecond, 400*time.Millisecond)
+	first := armRequest(t, s.cmd.Process.Pid, 1200*time.Millisecond, 1300*time.Millisecond, 1400*time.Millisecond)
 	r.Ask(first)
 	freeze(t, r.PID())
 	r.Send(warden.Request{Kind: warden.KindDismiss, PID: first.PID, Start: first.Start})

@@ -124,7 +124,7 @@ func TestCheckpointMayFinish(t *testing.T) {
 		p := identify(t, c.PID())
 		checkpointer := child(t, p.PID, "checkpointer")
 		g, clock := newGuard(t)
-		o := order(clock, p, 300*time.Millisecond, 600*time.Millisecond, 800*time.Millisecond)
+		o := order(clock, p, 1300*time.Millisecond, 1600*time.Millisecond, 1800*time.Millisecond)
 		arm(t, g, o)
 		freeze(t, checkpointer)
 		h := hold(t, p.PID)
@@ -148,7 +148,7 @@ func TestHungBackendIsKilled(t *testing.T) {
 		frozen := child(t, p.PID, "checkpointer")
 		all := everyone(t, p.PID)
 		g, clock := newGuard(t)
-		o := order(clock, p, 300*time.Millisecond, 600*time.Millisecond, 800*time.Millisecond)
+		o := order(clock, p, 1300*time.Millisecond, 1600*time.Millisecond, 1800*time.Millisecond)
 		arm(t, g, o)
 		freeze(t, hung.pid)
 		freeze(t, frozen)
@@ -390,7 +390,7 @@ func TestAgentIsKilled(t *testing.T) {
 	pgtest.RunAll(t, func(t *testing.T, binDir string) {
 		c := startServer(t, binDir)
 		loop := connect(t, c, "", busy["DO loop"])
-		agent, guardPID := startAgent(t, c.PID(), 500*time.Millisecond, 700*time.Millisecond, 800*time.Millisecond)
+		agent, guardPID := startAgent(t, c.PID(), 1500*time.Millisecond, 1700*time.Millisecond, 1800*time.Millisecond)
 		ended := hold(t, guardPID)
 		_ = agent.Process.Kill()
 		_ = agent.Wait()
@@ -417,7 +417,7 @@ func TestTakeover(t *testing.T) {
 				h.ended(t)
 			}
 			g, clock := newGuard(t)
-			o := order(clock, identify(t, c.PID()), 500*time.Millisecond, 30*time.Second, time.Hour)
+			o := order(clock, identify(t, c.PID()), 1500*time.Millisecond, 30*time.Second, time.Hour)
 			arm(t, g, o)
 			h.ended(t)
 			r := g.State()
@@ -445,7 +445,7 @@ func TestTakeover(t *testing.T) {
 func TestTakeoverFromFiredGuard(t *testing.T) {
 	s := startSignalLog(t)
 	pid := s.cmd.Process.Pid
-	startAgent(t, pid, 300*time.Millisecond, time.Hour, time.Hour)
+	startAgent(t, pid, 1300*time.Millisecond, time.Hour, time.Hour)
 	if got := await(t, s.more); got != "INT" {
 		t.Fatalf("got %q", got)
 	}
@@ -498,7 +498,7 @@ func TestDisarmedGuardKeepsStill(t *testing.T) {
 	g, clock := newGuard(t)
 	s := startSignalLog(t)
 	p := identify(t, s.cmd.Process.Pid)
-	o := order(clock, p, 200*time.Millisecond, 300*time.Millisecond, 400*time.Millisecond)
+	o := order(clock, p, 1200*time.Millisecond, 1300*time.Millisecond, 1400*time.Millisecond)
 	arm(t, g, o)
 	if err := g.Disarm(t.Context(), nil); err == nil {
 		t.Error("it lets go of a server that is called down and lives")

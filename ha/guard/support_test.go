@@ -60,7 +60,8 @@ func (w testWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// order makes an order with deadlines so long from now.
+// order makes an order with deadlines so long from now. The first is a second away or more: a new guard is given half of that to answer,
+// and on a busy machine it takes that to start one.
 func order(c *bootclock.Clock, p *postgres.Postmaster, fast, quit, kill time.Duration) ha.FenceOrder {
 	now := c.Now()
 	return ha.FenceOrder{Postmaster: p, Fast: now.Add(fast), Quit: now.Add(quit), Kill: now.Add(kill), At: now}
