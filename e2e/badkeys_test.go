@@ -55,23 +55,34 @@ func TestDeadBootstrap(t *testing.T) {
 	c.healthy()
 }
 
-// TestLeaderKeyOfNobody: an operator's manual put never expires.
+// TestLeaderKeyOfNobody: an operator's manual put never expires, in no store (safety 2.8).
 func TestLeaderKeyOfNobody(t *testing.T) {
-	c := startCluster(t, testcluster.Options{Nodes: 1, Dynamic: quick()})
+	for kind, remedy := range map[testcluster.Kind]string{
+		testcluster.EtcdStore: "etcdctl del /service/", testcluster.ConsulStore: "consul kv delete service/", testcluster.ZooKeeperStore: "zkCli.sh deleteall /service/",
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			leaderKeyOfNobody(t, kind, remedy)
+		})
+	}
+}
+
+func leaderKeyOfNobody(t *testing.T, kind testcluster.Kind, remedy string) {
+	c := startCluster(t, testcluster.Options{Kind: kind, Nodes: 1, Dynamic: quick()})
 	n := c.healthy()
 	c.step(n.Stop)
-	c.step(func(ctx context.Context) error { return c.Etcd.Put(ctx, c.Key("leader"), "ghost") })
+	c.step(func(ctx context.Context) error { return c.Store.Put(ctx, c.Key("leader"), "ghost") })
 	c.must(n.Start())
 	eventually(t, "explain tells how to clear it", func() (bool, string) {
 		ctx, cancel := c.ctx()
 		defer cancel()
 		out, _, _ := c.Ctl(ctx, "explain", c.Scope, n.Name)
-		return strings.Contains(out, "ghost") && strings.Contains(out, "never expires"), out
+		return strings.Contains(out, "ghost") && strings.Contains(out, "never expires") && strings.Contains(out, remedy), out
 	})
 	if table := c.ctl("list"); !strings.Contains(table, "ghost") {
 		t.Errorf("list does not show it:\n%s", table)
 	}
-	c.step(func(ctx context.Context) error { return c.Etcd.Delete(ctx, c.Key("leader")) })
+	c.step(func(ctx context.Context) error { return c.Store.Delete(ctx, c.Key("leader")) })
 	c.healthy()
 }
 

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -49,6 +51,10 @@ func TestTLS(t *testing.T) {
 	put(t, open(t, consul.Config{URL: srv.URL, TLS: &consul.TLS{CertFile: client.Cert, KeyFile: client.Key, Insecure: true}}), "/k", "v", nil)
 
 	mine := issue(t, stranger, "client")
+	old, err := ca.Expired("old")
+	if err != nil {
+		t.Fatal(err)
+	}
 	const badClient = "the agent did not accept the client certificate: check cert and key of the consul section"
 	for name, c := range map[string]struct {
 		tls       *consul.TLS
@@ -58,6 +64,7 @@ func TestTLS(t *testing.T) {
 		"another host":        {good, strings.Replace(srv.URL, "127.0.0.1", "localhost", 1), "the agent's certificate does not name this address"},
 		"no certificate":      {&consul.TLS{CAFile: ca.File}, srv.URL, badClient},
 		"strange cert":        {&consul.TLS{CAFile: ca.File, CertFile: mine.Cert, KeyFile: mine.Key}, srv.URL, badClient},
+		"expired cert":        {&consul.TLS{CAFile: ca.File, CertFile: old.Cert, KeyFile: old.Key}, srv.URL, "renew the client certificate (cert and key of the consul section), or set the clock right"},
 		"http to https":       {nil, strings.Replace(srv.URL, "https", "http", 1), "the agent speaks TLS: use https"},
 		"file does not exist": {&consul.TLS{CAFile: ca.File + ".gone"}, srv.URL, "check cacert, cert and key of the consul section"},
 	} {
@@ -201,6 +208,28 @@ func TestSomethingElseListens(t *testing.T) {
 	wantError(t, err, dcs.ErrUnavailable, "the agent does not speak TLS: use http")
 	_, err = open(t, consul.Config{URL: srv.URL, Datacenter: "nowhere"}).Read(within(t, short), "/")
 	wantError(t, err, dcs.ErrUnavailable, "check dc in the consul section")
+}
+
+// TestIPv6: an address in brackets.
+func TestIPv6(t *testing.T) {
+	to, err := url.Parse(quick(t).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("this machine has no IPv6:", err)
+	}
+	srv := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(to))
+	_ = srv.Listener.Close()
+	srv.Listener = l
+	srv.Start()
+	t.Cleanup(srv.Close)
+	b := open(t, consul.Config{URL: srv.URL})
+	put(t, b, "/k", "v", session(t, b, time.Minute))
+	if e := get(t, b, "/k"); e == nil || string(e.Value) != "v" {
+		t.Errorf("read back: %+v", e)
+	}
 }
 
 // greeter is a server of another protocol.

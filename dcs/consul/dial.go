@@ -57,9 +57,9 @@ func (t *TLS) dial(ctx context.Context, d *net.Dialer, network, address string) 
 	defer cancel()
 	if err := conn.HandshakeContext(bounded); err != nil {
 		_ = raw.Close()
-		return nil, err
+		return nil, tlsfile.Refusal(err, cfg)
 	}
-	return conn, nil
+	return tlsfile.Telling(conn, cfg), nil
 }
 
 func (t *TLS) load(address string) (*tls.Config, error) {

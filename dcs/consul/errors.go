@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
 // storeName is what errors call the store.
@@ -84,9 +85,10 @@ var hints = []struct{ text, hint string }{
 	{"certificate is valid for", badServerName},
 	{"certificate is not valid for any names", badServerName},
 	{"doesn't contain any IP SANs", badServerName},
+	{tlsfile.ClientExpired, oldClientCert},
+	{"tls: expired certificate", oldClientCert}, // by the server's clock
 	{"tls: certificate required", badClientCert},
 	{"tls: bad certificate", badClientCert},
-	{"tls: expired certificate", "the client certificate has expired: renew it, or set the clock right"},
 	{"tls: unknown certificate", badClientCert}, // also "unknown certificate authority"
 	{"connection refused", "nothing listens there: is the Consul agent running?"},
 	{"no such host", "the name of the host is not known here"},
@@ -94,6 +96,7 @@ var hints = []struct{ text, hint string }{
 
 const (
 	badServerName = "the agent's certificate does not name this address"
+	oldClientCert = "renew the client certificate (cert and key of the consul section), or set the clock right"
 	badClientCert = "the agent did not accept the client certificate: check cert and key of the consul section"
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/consul"
 	"github.com/tanist-ha/tanist/internal/consultest"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // TestSessionAsConsulShowsIt (safety 2.3): half of the ttl, at least what the servers grant, which is said; keys are deleted with it; a lock
@@ -58,6 +60,42 @@ func TestNodeCheckEndsNoSession(t *testing.T) {
 	if get(t, watcher, "/c/plain") == nil {
 		t.Error("the session without checks ended with the node's check")
 	}
+}
+
+// TestChecks: a session ends at once with a check that was asked for; without that check, or while it is critical, none begins, and the error says why.
+func TestChecks(t *testing.T) {
+	servertest.Slow(t)
+	srv := quick(t)
+	b := open(t, consul.Config{URL: srv.URL, Checks: []string{"disk"}})
+	refused := func(hint string) {
+		t.Helper()
+		_, err := b.OpenSession(within(t, short), 4*time.Minute)
+		wantError(t, err, dcs.ErrUnavailable, hint)
+	}
+	ask := func(path string, in any) {
+		t.Helper()
+		if err := srv.Do(within(t, limit), http.MethodPut, "/v1/agent/check/"+path, in, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused("a check of `checks` in the consul section does not exist on the agent's node")
+	ask("register", map[string]any{"ID": "disk", "Name": "disk", "TTL": "1h"})
+	t.Cleanup(func() {
+		if err := srv.Do(context.Background(), http.MethodPut, "/v1/agent/check/deregister/disk", nil, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	ctx := within(t, limit)
+	for known := []struct{ CheckID string }{}; len(known) == 0; <-time.After(20 * time.Millisecond) { // the agent tells the servers in its own time
+		if err := srv.Do(ctx, http.MethodGet, "/v1/health/state/critical?consistent&filter=CheckID==disk", nil, &known); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused("a check of `checks` in the consul section is critical: no session can begin")
+	ask("pass/disk", nil)
+	put(t, b, "/checks/leader", "a", session(t, b, 4*time.Minute)) // opening waits until the servers know
+	ask("fail/disk", nil)
+	awaitGone(t, b, "/checks/leader")
 }
 
 // TestSessionEndsWithItsAgent (safety 1.7, 2.3): an agent that leaves in order takes its node, and so its sessions, along. The watch tells.

@@ -57,7 +57,7 @@ func TestTLS(t *testing.T) {
 		"another host":        {good, theirs, "the server's certificate does not name this address"},
 		"no certificate":      {&etcd3.TLS{CAFile: ca.File}, servers[0].Endpoint, "the server did not accept the client certificate: check cert and key of the etcd section"},
 		"strange cert":        {&etcd3.TLS{CAFile: ca.File, CertFile: mine.Cert, KeyFile: mine.Key}, servers[0].Endpoint, "the server did not accept the client certificate: check cert and key of the etcd section"},
-		"http to https":       {nil, "http://" + bare, "the server may speak TLS: use https in the address"},
+		"http to https":       {nil, "http://" + bare, "the server may speak TLS (use https in the address), or be something else than etcd"},
 		"file does not exist": {&etcd3.TLS{CAFile: ca.File + ".gone"}, servers[0].Endpoint, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/tanist-ha/tanist/dcs/etcd3"
 	"github.com/tanist-ha/tanist/internal/etcdtest"
 	"github.com/tanist-ha/tanist/internal/servertest"
+	"github.com/tanist-ha/tanist/internal/zktest"
 )
 
 // TestWatchTellsRevocation: a session that an operator ends shows in the leader's watch at once, as the deletion of the key (safety 1.7).
@@ -276,10 +277,16 @@ func TestExpiredCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := etcdtest.Start(t, etcdtest.Options{TLS: &servertest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}})[0]
-	b := open(t, etcd3.Config{Endpoints: []string{good.Endpoint}, TLS: &etcd3.TLS{CAFile: ca.File, CertFile: old.Cert, KeyFile: old.Key}})
-	_, err = b.Read(within(t, short), "/")
-	wantError(t, err, dcs.ErrUnavailable, "the server did not accept the client certificate: check cert and key of the etcd section")
+	server := &servertest.TLS{CA: ca.File, Server: issue(t, ca, "server", "127.0.0.1"), Client: client}
+	for _, tool := range []string{"", "etcd36"} { // the older one says "bad certificate"
+		good := etcdtest.Start(t, etcdtest.Options{TLS: server, Tool: tool})[0]
+		b := open(t, etcd3.Config{Endpoints: []string{good.Endpoint}, TLS: &etcd3.TLS{CAFile: ca.File, CertFile: old.Cert, KeyFile: old.Key}})
+		_, err = b.Read(within(t, short), "/")
+		wantError(t, err, dcs.ErrUnavailable, "renew the client certificate (cert and key of the etcd section), or set the clock right")
+		if !strings.Contains(err.Error(), ": the client certificate expired on 2") {
+			t.Errorf("the cause is not said: %v", err)
+		}
+	}
 
 	pair, err := tls.LoadX509KeyPair(old.Cert, old.Key)
 	if err != nil {
@@ -290,7 +297,7 @@ func TestExpiredCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	serve(t, l, func(c net.Conn) { _ = c.(*tls.Conn).Handshake() }) // an etcd with such a certificate does not become ready
-	b = open(t, etcd3.Config{Endpoints: []string{"https://" + l.Addr().String()}, TLS: &etcd3.TLS{CAFile: ca.File}})
+	b := open(t, etcd3.Config{Endpoints: []string{"https://" + l.Addr().String()}, TLS: &etcd3.TLS{CAFile: ca.File}})
 	_, err = b.Read(within(t, short), "/")
 	wantError(t, err, dcs.ErrUnavailable, "renew the certificate, or set the clock right")
 }
@@ -308,11 +315,17 @@ func TestOtherServers(t *testing.T) {
 		_, _ = c.Write([]byte("-ERR unknown command\r\n"))
 		_, _ = io.Copy(io.Discard, c)
 	})
-	for name, endpoint := range map[string]string{"HTTP": web, "a store of another kind": "http://" + l.Addr().String()} {
+	const elsewhere = "something else than etcd listens there"
+	zookeeper := zktest.Start(t, zktest.Options{})[0].Addr
+	for name, c := range map[string]struct{ endpoint, hint string }{
+		"HTTP":       {web, elsewhere},
+		"talks back": {"http://" + l.Addr().String(), elsewhere},
+		"ZooKeeper":  {"http://" + zookeeper, "the server may speak TLS (use https in the address), or be something else than etcd"}, // it hangs up, as TLS does
+	} {
 		t.Run(name, func(t *testing.T) {
-			b := open(t, etcd3.Config{Endpoints: []string{endpoint}})
+			b := open(t, etcd3.Config{Endpoints: []string{c.endpoint}})
 			_, err := b.Read(within(t, short), "/")
-			wantError(t, err, dcs.ErrUnavailable, "something else than etcd listens there")
+			wantError(t, err, dcs.ErrUnavailable, c.hint)
 		})
 	}
 }

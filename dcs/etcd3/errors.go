@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
 // storeName is what errors call the store.
@@ -65,6 +66,8 @@ var hints = []struct{ text, hint string }{
 	{"is not valid for any names", badServerName},
 	{"doesn't contain any IP SANs", badServerName},
 	{"certificate has expired", "renew the certificate, or set the clock right"},
+	{tlsfile.ClientExpired, oldClientCert},
+	{"tls: expired certificate", oldClientCert}, // by the server's clock
 	{"tls: certificate required", badClientCert},
 	{"tls: bad certificate", badClientCert},
 	{"tls: unknown certificate", badClientCert}, // also "unknown certificate authority"
@@ -78,8 +81,9 @@ var hints = []struct{ text, hint string }{
 
 const (
 	notEtcd       = "something else than etcd listens there"
-	maybeTLS      = "the server may speak TLS: use https in the address"
+	maybeTLS      = "the server may speak TLS (use https in the address), or be something else than etcd"
 	badServerName = "the server's certificate does not name this address"
+	oldClientCert = "renew the client certificate (cert and key of the etcd section), or set the clock right"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the etcd section"
 )
 

@@ -37,9 +37,9 @@ func (f *freshTLS) ClientHandshake(ctx context.Context, authority string, raw ne
 	}
 	conn, info, err := credentials.NewTLS(cfg).ClientHandshake(ctx, authority, raw)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, tlsfile.Refusal(err, cfg)
 	}
-	return &tellingConn{Conn: conn, unreadable: make(chan struct{})}, info, nil
+	return &tellingConn{Conn: tlsfile.Telling(conn, cfg), unreadable: make(chan struct{})}, info, nil
 }
 
 // tellingConn prefers the reason. In TLS 1.3 the client is done before the server has looked at its certificate; a refusal

@@ -3,6 +3,7 @@ package zookeeper_test
 import (
 	"context"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -10,14 +11,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/zookeeper"
+	"github.com/tanist-ha/tanist/internal/etcdtest"
 	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testcert"
 	"github.com/tanist-ha/tanist/internal/zktest"
@@ -60,28 +64,25 @@ func TestTLS(t *testing.T) {
 		t.Skip("starts servers of its own")
 	}
 	dir := t.TempDir()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	ca, err := testcert.New(dir, "ca")
-	must(err)
+	must(t, err)
 	other, err := testcert.New(dir, "other")
-	must(err)
+	must(t, err)
 	server, err := ca.Issue("server", "127.0.0.1")
-	must(err)
+	must(t, err)
 	client, err := ca.Issue("client")
-	must(err)
+	must(t, err)
 	stranger, err := other.Issue("stranger")
-	must(err)
+	must(t, err)
+	late, err := ca.Expired("late")
+	must(t, err)
 	s := zktest.Start(t, zktest.Options{TLS: &zktest.TLS{CA: ca.File, Server: server}})[0]
 	good := zookeeper.TLS{CAFile: ca.File, CertFile: client.Cert, KeyFile: client.Key}
 
 	b := open(t, zookeeper.Config{Hosts: []string{s.Secure}, TLS: &good})
 	x := session(t, b, 4*time.Second)
 	put(t, b, "leader", "a", x)
+	put(t, b, "config", "{}", nil)
 	if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{{Key: folder + "leader", Session: x.ID()}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +102,12 @@ func TestTLS(t *testing.T) {
 		"name not in it":    {"localhost:" + port, &good, "the server's certificate does not name this host"},
 		"no certificate":    {s.Secure, &zookeeper.TLS{CAFile: ca.File}, badClient},
 		"not its authority": {s.Secure, &zookeeper.TLS{CAFile: ca.File, CertFile: stranger.Cert, KeyFile: stranger.Key}, badClient},
+		"expired":           {s.Secure, &zookeeper.TLS{CAFile: ca.File, CertFile: late.Cert, KeyFile: late.Key}, "renew the client certificate (cert and key of the zookeeper section), or set the clock right"},
 		"plain port":        {s.Addr, &good, "the server does not speak TLS there: use its secureClientPort, or use_ssl: false"},
 		"without TLS":       {s.Secure, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := open(t, zookeeper.Config{Hosts: []string{tc.at}, TLS: tc.tls})
 			_, err := b.Read(within(t, 2*short), folder)
 			wantError(t, err, dcs.ErrUnavailable, tc.hint)
@@ -113,6 +116,59 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
+	t.Run("renewed", func(t *testing.T) {
+		t.Parallel()
+		files := testcert.Files{Cert: dir + "/renewed.crt", Key: dir + "/renewed.key"}
+		install := func(from testcert.Files) {
+			for to, from := range map[string]string{files.Cert: from.Cert, files.Key: from.Key} {
+				raw, err := os.ReadFile(from)
+				must(t, err)
+				must(t, os.WriteFile(to, raw, 0o600))
+			}
+		}
+		install(late)
+		b := open(t, zookeeper.Config{Hosts: []string{s.Secure}, TLS: &zookeeper.TLS{CAFile: ca.File, CertFile: files.Cert, KeyFile: files.Key}})
+		if _, err := b.Read(within(t, 2*short), folder); err == nil {
+			t.Fatal("the expired certificate was accepted")
+		}
+		install(client)
+		if get(t, b, "config") == nil {
+			t.Fatal("the key is not seen with the new certificate")
+		}
+	})
+	t.Run("expired server", func(t *testing.T) {
+		t.Parallel()
+		expired, err := ca.Expired("expired", "127.0.0.1")
+		must(t, err)
+		b := open(t, zookeeper.Config{Hosts: []string{greeterTLS(t, expired)}, TLS: &good})
+		_, err = b.Read(within(t, short), folder)
+		wantError(t, err, dcs.ErrUnavailable, "renew the certificate, or set the clock right")
+	})
+}
+
+// greeterTLS listens with a certificate, and says nothing more. No client that looks at the certificate needs it to be ZooKeeper.
+func greeterTLS(t *testing.T, files testcert.Files) string {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); serving.Wait() })
+	serving.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { _, _ = io.Copy(io.Discard, c); _ = c.Close() })
+		}
+	})
+	return l.Addr().String()
 }
 
 // TestNotZooKeeper: something else behind the port is found out, and named, without reading a length out of its first words.
@@ -122,9 +178,12 @@ func TestNotZooKeeper(t *testing.T) {
 	t.Run("waits for more", func(t *testing.T) {
 		web := httptest.NewServer(http.NotFoundHandler())
 		defer web.Close()
-		b := open(t, zookeeper.Config{Hosts: []string{web.Listener.Addr().String()}})
-		_, err := b.Read(within(t, short), folder)
-		wantError(t, err, dcs.ErrUnavailable, "the server hangs, or "+why)
+		etcd := etcdtest.Start(t, etcdtest.Options{})[0].Endpoint
+		for _, address := range []string{web.Listener.Addr().String(), strings.TrimPrefix(etcd, "http://")} {
+			b := open(t, zookeeper.Config{Hosts: []string{address}})
+			_, err := b.Read(within(t, short), folder)
+			wantError(t, err, dcs.ErrUnavailable, "the server hangs, or "+why)
+		}
 	})
 	t.Run("talks first", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -234,7 +234,7 @@ func (p *pool) connect(ctx context.Context, server string) (net.Conn, error) {
 		if errors.Is(err, io.EOF) {
 			err = errNoTLS
 		}
-		return nil, err
+		return nil, tlsfile.Refusal(err, cfg)
 	}
-	return secure, nil
+	return tlsfile.Telling(secure, cfg), nil
 }

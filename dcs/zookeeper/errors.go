@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
 // code is an error number of ZooKeeper (org.apache.zookeeper.KeeperException.Code).
@@ -69,6 +70,8 @@ var hints = []struct{ text, hint string }{
 	{"is not valid for any names", badServerName},
 	{"doesn't contain any IP SANs", badServerName},
 	{"certificate has expired", "renew the certificate, or set the clock right"},
+	{tlsfile.ClientExpired, oldClientCert},
+	{"tls: expired certificate", oldClientCert}, // by the server's clock
 	{"tls: certificate required", badClientCert},
 	{"tls: bad certificate", badClientCert},
 	{"tls: unknown certificate", badClientCert},
@@ -84,6 +87,7 @@ var hints = []struct{ text, hint string }{
 const (
 	notZooKeeper  = "something else than ZooKeeper listens there, or it wants TLS: check hosts and use_ssl"
 	badServerName = "the server's certificate does not name this host"
+	oldClientCert = "renew the client certificate (cert and key of the zookeeper section), or set the clock right"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the zookeeper section"
 )
 

@@ -89,6 +89,13 @@ func session(t testing.TB, b dcs.Backend, ttl time.Duration) dcs.Session {
 	return x
 }
 
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func wantError(t testing.TB, err, want error, hint string) {
 	t.Helper()
 	if !errors.Is(err, want) {
