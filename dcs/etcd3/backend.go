@@ -20,7 +20,8 @@ type Backend struct {
 	login *login
 	era   *era
 
-	members members
+	members  members
+	versions versions
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc

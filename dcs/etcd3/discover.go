@@ -171,6 +171,7 @@ func (b *Backend) followMembers(ttl time.Duration) {
 			b.pool.logger.Debug("etcd's members were not learned", "error", err)
 			pause = ttl
 		}
+		b.lookAtVersion(ctx)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.asking, m.next = false, time.Now().Add(pause)

@@ -39,7 +39,8 @@
 // # Endpoints
 //
 // Endpoints are configured, or found by DNS (Config.SRV). With Config.FollowMembers those that etcd lists are added, each once it has answered
-// there as the member that it is said to be; the configured ones are kept whatever the list says.
+// there as the member that it is said to be; the configured ones are kept whatever the list says. Each that is in use at such a look is asked its version, once:
+// leases may end early where it is older than 3.4.31 or 3.5.13, and the log says so.
 //
 // Version 2 of the protocol has a keyspace of its own, which Patroni uses under its section etcd; Backend.AskLegacy looks there.
 //

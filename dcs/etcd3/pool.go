@@ -89,6 +89,13 @@ func (p *pool) prefer(ep *endpoint) {
 	}
 }
 
+// current is the endpoint that answered last, nil if none has.
+func (p *pool) current() *endpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inUse
+}
+
 // avoid makes ep the last to be asked.
 func (p *pool) avoid(ep *endpoint) {
 	p.mu.Lock()
