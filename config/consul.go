@@ -32,7 +32,7 @@ func (c *Consul) place() *Consul {
 		return nil
 	}
 	p := *c
-	p.Token = ""
+	p.Token, p.RegisterService, p.ServiceTags, p.ServiceCheckInterval, p.ServiceCheckTLSServerName = "", false, nil, 0, ""
 	return &p
 }
 

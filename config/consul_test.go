@@ -36,11 +36,16 @@ func TestConsulSection(t *testing.T) {
 	}
 }
 
-// TestConsulReload: a running agent takes up a new token, and nothing else.
+// TestConsulReload: a running agent takes up a new token and what the catalog should show, and nothing else.
 func TestConsulReload(t *testing.T) {
 	old := mustLoad(t, "consul: {host: a, token: t}\n")
-	if got := old.RestartNeeded(mustLoad(t, "consul: {host: a, token: u}\n")); got != nil {
-		t.Errorf("a new token: %v", got)
+	for _, section := range []string{
+		"{host: a, token: u}",
+		"{host: a, token: t, register_service: true, service_tags: [x], service_check_interval: 7s, service_check_tls_server_name: n}",
+	} {
+		if got := old.RestartNeeded(mustLoad(t, "consul: "+section+"\n")); got != nil {
+			t.Errorf("%s: %v", section, got)
+		}
 	}
 	if diff := cmp.Diff([]string{"consul"}, old.RestartNeeded(mustLoad(t, "consul: {host: b, token: t}\n"))); diff != "" {
 		t.Errorf("another agent: want -, got +:\n%s", diff)

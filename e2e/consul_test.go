@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,20 +15,14 @@ import (
 )
 
 // TestConsulCatalog: with register_service each member is found in Consul's catalog by its role, which follows a switchover; Consul's own
-// check finds it healthy there; a member that ends in order is gone. tanistctl reaches the cluster by the store's address.
+// check finds it healthy there; a member that ends in order is gone, and so is one whose agent is told, by a reload or between two runs, to show
+// it no more. tanistctl reaches the cluster by the store's address.
 func TestConsulCatalog(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a cluster")
 	}
 	t.Parallel()
-	c := startCluster(t, testcluster.Options{Kind: testcluster.ConsulStore, Nodes: 2, Scope: "my_shop", Config: func(c *testcluster.Cluster, n *testcluster.Node) (map[string]any, error) {
-		cfg, err := testcluster.BaseConfig(c, n)
-		if err == nil {
-			section := cfg["consul"].(map[string]any)
-			section["register_service"], section["service_tags"], section["service_check_interval"] = true, []string{"blue"}, "1s"
-		}
-		return cfg, err
-	}})
+	c := startCluster(t, testcluster.Options{Kind: testcluster.ConsulStore, Nodes: 2, Scope: "my_shop", Config: inCatalog("blue")})
 	leader := c.healthy()
 	standby := c.standby(leader)
 	catalog := &consulCatalog{c, c.Store.Addresses()[0]}
@@ -46,15 +41,50 @@ func TestConsulCatalog(t *testing.T) {
 	catalog.shows(leader, "blue", "replica")
 	catalog.passing(leader, standby)
 
-	c.step(leader.Stop)
+	catalog.configure(leader, testcluster.BaseConfig)
+	c.must(leader.Reload())
 	catalog.shows(leader)
+	catalog.configure(leader, inCatalog("green"))
+	c.must(leader.Reload())
+	catalog.shows(leader, "green", "replica")
+	c.step(leader.KillAgent)
+	catalog.configure(leader, testcluster.BaseConfig)
+	c.must(leader.Start())
+	c.step(func(ctx context.Context) error {
+		return leader.WaitLog(ctx, "register_service is off: the entry is taken away")
+	})
+	catalog.shows(leader)
+	c.healthy()
+
 	catalog.shows(standby, "blue", "primary", "master")
+	c.step(standby.Stop)
+	catalog.shows(standby)
+}
+
+// inCatalog is BaseConfig with an entry in Consul's catalog, under this tag.
+func inCatalog(tag string) func(*testcluster.Cluster, *testcluster.Node) (map[string]any, error) {
+	return func(c *testcluster.Cluster, n *testcluster.Node) (map[string]any, error) {
+		cfg, err := testcluster.BaseConfig(c, n)
+		if err == nil {
+			section := cfg["consul"].(map[string]any)
+			section["register_service"], section["service_tags"], section["service_check_interval"] = true, []string{tag}, "1s"
+		}
+		return cfg, err
+	}
 }
 
 // consulCatalog asks Consul as those do who look for the cluster there.
 type consulCatalog struct {
 	*cluster
 	address string
+}
+
+// configure writes another configuration for n.
+func (c *consulCatalog) configure(n *testcluster.Node, config func(*testcluster.Cluster, *testcluster.Node) (map[string]any, error)) {
+	c.t.Helper()
+	cfg, err := config(c.Cluster, n)
+	c.must(err)
+	c.must(n.WriteConfig(cfg))
 }
 
 type catalogEntry struct {

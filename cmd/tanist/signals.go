@@ -56,8 +56,9 @@ func (a *agent) reload() {
 		return
 	}
 	a.level.Set(logging.Level(next.Log.Level))
-	a.node.Reload(settings)
 	wire.Reload(a.store.backend, next)
+	a.catalog.reload(next.Consul)
+	a.node.Reload(settings)
 	if err := a.server.ReloadCertificates(); err != nil {
 		a.log.Error("the certificate of the REST API was not reloaded", "error", err)
 	}

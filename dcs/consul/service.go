@@ -126,3 +126,26 @@ func (b *Backend) Deregister(ctx context.Context, s Service) error {
 	}
 	return err
 }
+
+// Registered says whether the agent shows an entry under this member's ID that Register, or Patroni, has made: one by hand has another name, or does
+// without the override of tags. An entry that the token may not see is none.
+func (b *Backend) Registered(ctx context.Context, s Service) (bool, error) {
+	ctx, end, err := b.begin(ctx, "look for a service")
+	if err != nil {
+		return false, err
+	}
+	defer end()
+	a, err := b.do(ctx, request{op: "look for a service", method: http.MethodGet, path: "/v1/agent/service/" + s.ID(),
+		statuses: []int{http.StatusNotFound, http.StatusForbidden}})
+	if err != nil || a.status != http.StatusOK {
+		return false, err
+	}
+	var found struct {
+		Service           string
+		EnableTagOverride bool
+	}
+	if err := json.Unmarshal(a.body, &found); err != nil {
+		return false, b.fail("look for a service", dcs.ErrUnavailable, errNotConsul)
+	}
+	return found.Service == s.Name() && found.EnableTagOverride, nil
+}

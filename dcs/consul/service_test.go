@@ -97,12 +97,25 @@ func TestServiceInTheCatalog(t *testing.T) {
 	if err := srv.Do(within(t, limit), http.MethodGet, "/v1/health/checks/my-main?consistent", nil, &checks); err != nil || len(checks) != 1 {
 		t.Fatalf("checks %+v, %v", checks, err)
 	}
+	registered := func(want bool) {
+		t.Helper()
+		if got, err := b.Registered(within(t, limit), s); err != nil || got != want {
+			t.Errorf("registered: %t, %v; want %t", got, err, want)
+		}
+	}
+	registered(true)
 	for range 2 {
 		if err := b.Deregister(within(t, limit), s); err != nil {
 			t.Fatal(err)
 		}
 		shown()
+		registered(false)
 	}
+	byHand := map[string]any{"ID": s.ID(), "Name": s.Name(), "Address": "10.0.0.1", "Port": 5433}
+	if err := srv.Do(within(t, limit), http.MethodPut, "/v1/agent/service/register", byHand, nil); err != nil {
+		t.Fatal(err)
+	}
+	registered(false) // an operator's
 	if bad := (consul.Service{ConnURL: "postgres://h/x"}); b.Register(within(t, limit), bad) == nil {
 		t.Error("registered a service without a port")
 	}
