@@ -21,6 +21,7 @@ import (
 	"github.com/tanist-ha/tanist/internal/etcdtest"
 	"github.com/tanist-ha/tanist/internal/servertest"
 	"github.com/tanist-ha/tanist/internal/testcert"
+	"github.com/tanist-ha/tanist/internal/zktest"
 )
 
 func authority(t *testing.T, name string) *testcert.CA {
@@ -180,6 +181,7 @@ func TestSomethingElseListens(t *testing.T) {
 		"a web server":           {web.URL, elsewhere},
 		"one that says yes":      {yes.URL, elsewhere},
 		"etcd":                   {etcdtest.Start(t, etcdtest.Options{})[0].Endpoint, elsewhere},
+		"ZooKeeper":              {"http://" + zktest.Start(t, zktest.Options{})[0].Addr, "the connection was closed without an answer: the agent is ending, or something else than Consul listens there"},
 		"a server that says hi":  {"http://" + greeter(t), "something else than Consul listens there, or it speaks TLS: use https"},
 		"nobody":                 {"http://" + servertest.FreeAddress(t), "nothing listens there: is the Consul agent running?"},
 		"nobody on IPv6":         {"http://[::1]:1", "nothing listens there: is the Consul agent running?"},

@@ -92,9 +92,12 @@ var hints = []struct{ text, hint string }{
 	{"tls: unknown certificate", badClientCert}, // also "unknown certificate authority"
 	{"connection refused", "nothing listens there: is the Consul agent running?"},
 	{"no such host", "the name of the host is not known here"},
+	{"EOF", hungUp},
+	{"connection reset by peer", hungUp},
 }
 
 const (
+	hungUp        = "the connection was closed without an answer: the agent is ending, or something else than Consul listens there"
 	badServerName = "the agent's certificate does not name this address"
 	oldClientCert = "renew the client certificate (cert and key of the consul section), or set the clock right"
 	badClientCert = "the agent did not accept the client certificate: check cert and key of the consul section"

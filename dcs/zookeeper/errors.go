@@ -79,13 +79,15 @@ var hints = []struct{ text, hint string }{
 	{errNoTLS.Error(), "the server does not speak TLS there: use its secureClientPort, or use_ssl: false"},
 	{errGarbage.Error(), notZooKeeper},
 	{errMute.Error(), "the server hangs, or " + notZooKeeper},
-	{errHungUp.Error(), "no majority of the ensemble, too many connections (maxClientCnxns), or the port wants TLS (use_ssl)"},
+	{errHungUp.Error(), noWelcome},
+	{"connection reset by peer", noWelcome},
 	{"connection refused", "nothing listens there: is ZooKeeper running?"},
 	{"no such host", "the name of the host is not known here"},
 }
 
 const (
 	notZooKeeper  = "something else than ZooKeeper listens there, or it wants TLS: check hosts and use_ssl"
+	noWelcome     = "no majority of the ensemble, too many connections (maxClientCnxns), or the port wants TLS (use_ssl)"
 	badServerName = "the server's certificate does not name this host"
 	oldClientCert = "renew the client certificate (cert and key of the zookeeper section), or set the clock right"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the zookeeper section"
