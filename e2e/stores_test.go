@@ -233,6 +233,7 @@ func (st *storeStory) wiped() {
 	st.restored("initialize", func(v string) bool { return v == id })
 	st.restored("config", func(v string) bool { return strings.Contains(v, `"work_mem":"5MB"`) })
 	if st.kind != testcluster.EmbedEtcdStore { // there the agents were killed with the store
+		st.step(func(ctx context.Context) error { return s.leader.WaitLog(ctx, "the store was wiped") })
 		s.leadsInStore(s.leader)
 		s.undisturbed(pid)
 	}
