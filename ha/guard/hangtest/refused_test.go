@@ -14,16 +14,36 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tanist-ha/tanist/ha"
 	"github.com/tanist-ha/tanist/ha/bootclock"
 	"github.com/tanist-ha/tanist/ha/guard"
+	"github.com/tanist-ha/tanist/internal/sysfault"
 	"github.com/tanist-ha/tanist/postgres"
 )
 
 // refuseMark has a process of this test binary be an agent that arms a guard for the process that it names, and says what came of it.
 const refuseMark = "HANGTEST_ARM"
 
+// sandboxMark names what the system refuses to that agent and to its guard, from the beginning.
+const sandboxMark = "HANGTEST_SANDBOX"
+
+// sandboxes are sets of calls that fail with EPERM, as under a container's filter.
+var sandboxes = map[string][]sysfault.Rule{
+	"nothing refused":     nil,
+	"no signals by pidfd": {{Call: unix.SYS_PIDFD_SEND_SIGNAL, Errno: unix.EPERM}},
+	"no pidfd and no signals": {
+		{Call: unix.SYS_PIDFD_OPEN, Errno: unix.EPERM}, {Call: unix.SYS_PIDFD_SEND_SIGNAL, Errno: unix.EPERM}, {Call: unix.SYS_KILL, Errno: unix.EPERM},
+	},
+}
+
 func refuseMain(target string) {
+	if rules := sandboxes[os.Getenv(sandboxMark)]; len(rules) > 0 {
+		if err := sysfault.Install(rules...); err != nil {
+			panic(err)
+		}
+	}
 	var p postgres.Postmaster
 	if _, err := fmt.Sscan(target, &p.PID, &p.Start); err != nil {
 		panic(err)
@@ -36,7 +56,6 @@ func refuseMain(target string) {
 	if err != nil {
 		panic(err)
 	}
-	defer g.Close()
 	later := clock.Now().Add(time.Hour)
 	err = g.Arm(context.Background(), ha.FenceOrder{Postmaster: &p, Fast: later, Quit: later, Kill: later})
 	var refused *guard.RefusedError
@@ -82,6 +101,29 @@ func TestRefused(t *testing.T) {
 			}
 			if !strings.Contains(string(said), c.want) {
 				t.Errorf("it said %q, want %q", said, c.want)
+			}
+		})
+	}
+}
+
+// Claim 5.10: a guard that may see its server and not signal it, as under a container's filter, could not end it when the time comes. It says
+// so when it is armed. Without a filter the same guard is armed.
+func TestRefusedSignals(t *testing.T) {
+	p, _ := victim(t)
+	for sandbox := range sandboxes {
+		t.Run(sandbox, func(t *testing.T) {
+			want := "it may not signal that process hint: run the agent as the user that owns the server"
+			if len(sandboxes[sandbox]) == 0 {
+				want = "not refused: <nil>"
+			}
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", refuseMark, p.PID, p.Start), sandboxMark+"="+sandbox)
+			said, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, said)
+			}
+			if !strings.Contains(string(said), want) {
+				t.Errorf("it said %q, want %q", said, want)
 			}
 		})
 	}
