@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"syscall"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tanist-ha/tanist/internal/faultproxy"
 	"github.com/tanist-ha/tanist/internal/testcluster"
+	"github.com/tanist-ha/tanist/internal/testcluster/writers"
 )
 
 // scenario is one way in which an agent or its guard goes while a server lives.
@@ -190,4 +192,34 @@ func TestGuardWhenBothDie(t *testing.T) {
 	s.step(func(context.Context) error { return s.leader.Start() })
 	s.healthy()
 	s.measure("agent and guard killed together")
+}
+
+// TestGuardOfAFrozenMachine measures another one: a machine that is frozen as a whole until its authority is long over. Agent, guard and server
+// go on together then, and the server answers whoever stayed connected until the guard has looked at the clock.
+func TestGuardOfAFrozenMachine(t *testing.T) {
+	if os.Getenv("CHAOS") == "" {
+		t.Skip("measures an assumption: make chaos")
+	}
+	f := startFortress(t, testcluster.Options{})
+	const long = ttl + 15*time.Second
+	for range 3 {
+		t.Run(fmt.Sprint("frozen for ", long), func(t *testing.T) {
+			s := f.siege(t)
+			old := s.index(s.leader)
+			s.must(s.w.AddStaying(old, 4))
+			s.step(func(ctx context.Context) error { return s.w.Answered(ctx, &s.w.Acks, 5000) })
+			s.step(s.leader.FreezeHost)
+			s.fatal = s.w.Since()
+			s.newLeader(s.leader)
+			s.wait(long - (s.w.Since() - s.fatal))
+			thawed := s.w.Since()
+			s.must(s.leader.ThawHost())
+			s.measure(fmt.Sprint("a machine frozen for ", long))
+			for _, a := range writers.Of(s.w.Acks, old) {
+				if a.Sent > s.fatal && a.Got < thawed {
+					t.Errorf("a frozen server acknowledged %+v, between %v and %v", a, s.fatal, thawed)
+				}
+			}
+		})
+	}
 }

@@ -287,6 +287,13 @@ func (s *siege) measure(what string) {
 	defer cancel()
 	present, err := writers.Present(ctx, s.Cluster, leader)
 	s.must(err)
-	s.t.Logf("%s: two servers acknowledged for %v, %d acknowledged rows lost", what, writers.TwoServers(s.w.Acks, len(s.Nodes)),
-		len(writers.Lost(s.w.Acks, present)))
+	lost := writers.Lost(s.w.Acks, present)
+	before := 0
+	for _, a := range lost {
+		if a.Got < s.fatal {
+			before++
+		}
+	}
+	s.t.Logf("%s: two servers acknowledged for %v, %d acknowledged rows lost (and %d that no standby had when the server was hit)", what,
+		writers.TwoServers(s.w.Acks, len(s.Nodes)), len(lost)-before, before)
 }

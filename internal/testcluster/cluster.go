@@ -5,6 +5,7 @@ package testcluster
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -253,6 +254,7 @@ func (c *Cluster) Close() error {
 			<-n.agent.done
 		}
 		n.ns.close()
+		err = errors.Join(err, n.scatter())
 	}
 	c.hub.close()
 	if err != nil {

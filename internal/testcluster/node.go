@@ -31,10 +31,11 @@ type Node struct {
 	Dir, DataDir, SocketDir string
 	ConfigFile, LogFile     string
 
-	c     *Cluster
-	index int
-	ns    *namespace
-	agent *process
+	c      *Cluster
+	index  int
+	ns     *namespace
+	agent  *process
+	cgroup string // made by the first FreezeHost
 }
 
 // PGAddress is the server's host:port.
@@ -262,18 +263,6 @@ func (n *Node) reaped(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// FreezeHost stops every process of the host as it is.
-func (n *Node) FreezeHost() {
-	m := n.processes()
-	procs.Signal(procs.Find(m), m, syscall.SIGSTOP)
-}
-
-// ThawHost lets everything go on, the agent last.
-func (n *Node) ThawHost() {
-	m := n.processes()
-	procs.Signal(procs.Find(m), m, syscall.SIGCONT)
 }
 
 // Partition makes the host vanish from the network: every packet from it and to it is dropped, no connection is reset, and

@@ -46,6 +46,7 @@ type series struct {
 	writer  int
 	pace    time.Duration
 	fresh   bool // a new connection for each row
+	stays   bool // waits for each answer for as long as its only connection lives
 	connect func(ctx context.Context) (*pgconn.PgConn, error)
 	server  func(*pgconn.PgConn) int
 	into    *[]Ack
@@ -104,6 +105,21 @@ func (w *Workload) AddReplication(i int) error {
 	return nil
 }
 
+// AddStaying adds clients of node i that write row after row, without a pause, each over one connection, and wait for each answer for as long
+// as that takes: they are there when a server that was frozen goes on. They end with their connections.
+func (w *Workload) AddStaying(i, clients int) error {
+	cfg, err := w.c.ConnConfig(w.c.Nodes[i], "postgres")
+	if err != nil {
+		return err
+	}
+	connect := connector(&cfg.Config)
+	for k := range clients {
+		w.run(w.alive, series{writer: 100 + k, pace: time.Microsecond, stays: true, connect: connect,
+			server: func(*pgconn.PgConn) int { return i }, into: &w.Acks})
+	}
+	return nil
+}
+
 // AddProxy adds a held and a fresh connection through HAProxy.
 func (w *Workload) AddProxy(host string, port int) error {
 	cfg, err := w.c.ConnConfigAt(host, port, "postgres")
@@ -147,6 +163,9 @@ func (w *Workload) run(ctx context.Context, s series) {
 			case <-tick.C:
 			}
 			conn = w.write(conn, s, n)
+			if s.stays && conn == nil {
+				return
+			}
 			if s.fresh && conn != nil {
 				hangUp(conn)
 				conn = nil
@@ -167,11 +186,14 @@ func (w *Workload) write(conn *pgconn.PgConn, s series, n int64) *pgconn.PgConn 
 			return nil
 		}
 	}
-	ctx, cancel = context.WithTimeout(context.Background(), patience)
-	defer cancel()
+	answered := context.Background()
+	if !s.stays {
+		answered, cancel = context.WithTimeout(answered, patience)
+		defer cancel()
+	}
 	server := s.server(conn)
 	sent := time.Since(w.start)
-	err := conn.Exec(ctx, fmt.Sprintf("insert into bench values (%d, %d)", s.writer, n)).Close()
+	err := conn.Exec(answered, fmt.Sprintf("insert into bench values (%d, %d)", s.writer, n)).Close()
 	got := time.Since(w.start)
 	if err != nil {
 		w.failed(err)
