@@ -19,6 +19,8 @@ type (
 	Hinted struct{ Hint dcs.Hint }
 	// Exited says that a postmaster has ended.
 	Exited struct{ Exit postgres.Exit }
+	// Disturbed says that something happened to the server of a postmaster that lives.
+	Disturbed struct{ Postmaster postgres.Postmaster }
 	// FenceLost says that the guard has died, does not answer, or has fired.
 	FenceLost struct{ Loss FenceLoss }
 	// ClockJumped says that the machine's wall clock has jumped against the node's own.
@@ -165,6 +167,7 @@ type (
 func (Tick) event()             {}
 func (Hinted) event()           {}
 func (Exited) event()           {}
+func (Disturbed) event()        {}
 func (FenceLost) event()        {}
 func (ClockJumped) event()      {}
 func (ShutdownAsked) event()    {}

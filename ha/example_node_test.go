@@ -17,11 +17,13 @@ import (
 
 // toy is a server that exists in memory only. A real one is an instance.Instance.
 type toy struct {
-	exits chan postgres.Exit
+	exits     chan postgres.Exit
+	disturbed chan postgres.Postmaster
 
 	mu      sync.Mutex
 	found   bool // there is data
 	pid     int  // 0: down
+	silent  bool // it answers no SQL
 	primary bool
 	closed  bool
 }
@@ -36,7 +38,10 @@ func (s *toy) Observe(context.Context) postgres.Observation {
 	o := postgres.Observation{DataDir: postgres.DataDirReady, Control: &postgres.Control{SystemID: "7000000000000000001", Timeline: 1}}
 	if s.pid != 0 {
 		o.Postmaster = &postgres.Postmaster{PID: s.pid, Start: 1}
-		o.Accepting, o.Closed = postgres.AcceptingYes, s.closed
+		o.Closed = s.closed
+	}
+	if s.pid != 0 && !s.silent {
+		o.Accepting = postgres.AcceptingYes
 		o.SQL = &postgres.SQLFacts{InRecovery: !s.primary, Timeline: 1, Flush: 0x3000100, Received: 0x3000100}
 	}
 	return o
@@ -71,6 +76,16 @@ func (s *toy) EnsureSlots(context.Context, []string) error { return nil }
 
 // Exits implements ha.Postgres.
 func (s *toy) Exits() <-chan postgres.Exit { return s.exits }
+
+// hush makes the server answer no SQL, or answer again.
+func (s *toy) hush(silent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = silent
+}
+
+// Disturbed implements ha.Postgres.
+func (s *toy) Disturbed() <-chan postgres.Postmaster { return s.disturbed }
 
 // Kill implements ha.Postgres.
 func (s *toy) Kill(string) error { return nil }

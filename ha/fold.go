@@ -73,6 +73,8 @@ func foldRest(now time.Time, v *View, e Event) {
 		if e.Fault != nil {
 			v.Configured.Slots = ""
 		}
+	case Disturbed:
+		v.Local.Stale = v.Local.Stale || e.Postmaster != v.Local.Dead
 	case FailsafeAnswered:
 		foldFailsafe(now, v, e)
 	case FenceArmed:

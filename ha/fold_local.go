@@ -32,6 +32,7 @@ func foldObserved(now time.Time, v *View, e Observed) {
 	l.Obs.Closed = l.Obs.Closed || l.Closed
 	foldAlive(now, v, &old)
 	foldStreaming(now, v)
+	foldSilent(now, v)
 }
 
 // foldAlive notes how the server lives, and a death that no exit event has told.
@@ -61,6 +62,16 @@ func foldStreaming(now time.Time, v *View) {
 		v.Local.NotStreaming = time.Time{}
 	case v.Local.NotStreaming.IsZero():
 		v.Local.NotStreaming = now
+	}
+}
+
+// foldSilent notes since when a server that runs answers no SQL.
+func foldSilent(now time.Time, v *View) {
+	switch o := &v.Local.Obs; {
+	case o.Postmaster == nil || o.SQL != nil:
+		v.Local.Silent = time.Time{}
+	case v.Local.Silent.IsZero():
+		v.Local.Silent = now
 	}
 }
 

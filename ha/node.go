@@ -125,7 +125,7 @@ const giveUpGrace = time.Second
 
 // loop takes events one by one until the machine is done.
 func (n *Node) loop(ctx, root context.Context) error {
-	exits, hints, lost := n.cfg.Postgres.Exits(), n.cfg.Store.Hints(), n.cfg.Fence.Lost()
+	exits, disturbed, hints, lost := n.cfg.Postgres.Exits(), n.cfg.Postgres.Disturbed(), n.cfg.Store.Hints(), n.cfg.Fence.Lost()
 	done := ctx.Done()
 	var giveUp <-chan struct{}
 	next := n.step(root, Tick{})
@@ -142,6 +142,8 @@ func (n *Node) loop(ctx, root context.Context) error {
 			case e = <-n.events:
 			case x := <-exits:
 				e = Exited{x}
+			case p := <-disturbed:
+				e = Disturbed{p}
 			case h := <-hints:
 				e = Hinted{h}
 			case loss := <-lost:

@@ -232,6 +232,29 @@ func TestWait(t *testing.T) {
 	})
 }
 
+// What happens to the server between two looks is seen at once, and so is that it is over.
+func TestDisturbance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &toy{disturbed: make(chan postgres.Postmaster)}
+		r := begin(t, server, nil)
+		r.leading()
+		time.Sleep(time.Second)
+		at := r.Now()
+		server.hush(true)
+		server.disturbed <- postgres.Postmaster{PID: 4711, Start: 1}
+		r.until("the server does not answer", func(s *ha.Status) bool { return !s.Accepting && s.Reason.Rule == "leader.not-ready" })
+		if took := r.Now().Sub(at); took != 0 {
+			t.Errorf("it was looked at %v later", took)
+		}
+		server.hush(false)
+		r.leading()
+		if took := r.Now().Sub(at); took > time.Second {
+			t.Errorf("it counts as away for %v", took)
+		}
+		r.end()
+	})
+}
+
 func TestReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := begin(t, &toy{}, nil)

@@ -53,6 +53,9 @@ type Postgres interface {
 	EnsureSlots(ctx context.Context, want []string) error
 	// Exits tells the end of each postmaster, whoever started it, as it happens.
 	Exits() <-chan postgres.Exit
+	// Disturbed tells that something happened to the server of a postmaster that lives: it starts anew, most likely, as a backend was killed.
+	// It is worth a look at once. A server that cannot tell returns nil.
+	Disturbed() <-chan postgres.Postmaster
 	// Kill ends the server now (SIGKILL), without SQL, locks or waiting for a running task.
 	Kill(cause string) error
 }

@@ -247,12 +247,20 @@ func followStart(now time.Time, v *View) Verdict {
 	return act("starting as a secondary", RunTask{Task: postgres.Task{Kind: postgres.TaskStart, Upstream: v.upstream()}, Why: WhyRejoin})
 }
 
-// followNotReady waits for a standby that does not answer yet.
+// followNotReady waits for a standby that does not answer yet. It is looked at twice a second, and ever less often: its recovery may take hours, and each
+// look is a line in its log.
 func followNotReady(now time.Time, v *View) Verdict {
 	if v.Local.Obs.SQL != nil {
 		return pass("the server answers")
 	}
-	return wait(v.Local.Sent.Add(5*retry), "the server does not answer: %s", v.Local.Obs.SQLError)
+	pause := 5 * retry
+	if !v.Local.Silent.IsZero() {
+		pause = min(max(pause, v.Local.Sent.Sub(v.Local.Silent)/4), v.Settings.LoopWait)
+	}
+	if v.free(LaneObserve) && now.Sub(v.Local.Sent) >= pause {
+		return act("does the server answer now?", Observe{})
+	}
+	return wait(v.Local.Sent.Add(pause), "the server does not answer: %s", v.Local.Obs.SQLError)
 }
 
 // followUpstream points the standby at the leader, or at the member that replicatefrom names.

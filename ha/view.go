@@ -172,6 +172,7 @@ type LocalView struct {
 	StartProblem   string
 	LastAlive      time.Time
 	NotStreaming   time.Time // since when a running standby has had no receiver that streams; zero: it streams, or is none
+	Silent         time.Time // since when a running server has answered no SQL; zero: it answers, or is down
 	Demoted        bool      // the last stop was a demotion
 }
 

@@ -35,9 +35,6 @@ type Conn interface {
 	Query(ctx context.Context, sql string) ([][]*string, error)
 	// Exec is Query for statements whose rows nobody wants.
 	Exec(ctx context.Context, sql string) error
-	// Wait blocks while the connection is idle and healthy, and returns why it was lost, or the context's cause when that
-	// ended first. Only Close may follow.
-	Wait(ctx context.Context) error
 	// Close ends the connection, politely within the context's deadline, else at once. It may be called twice.
 	Close(ctx context.Context) error
 }

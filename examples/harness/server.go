@@ -122,6 +122,9 @@ func (s *server) EnsureSlots(context.Context, []string) error { return nil }
 // Exits implements ha.Postgres. No server here ends by itself.
 func (s *server) Exits() <-chan postgres.Exit { return nil }
 
+// Disturbed implements ha.Postgres. Nothing else happens to one, either.
+func (s *server) Disturbed() <-chan postgres.Postmaster { return nil }
+
 // Kill implements ha.Postgres.
 func (s *server) Kill(string) error {
 	s.lab.mu.Lock()

@@ -11,7 +11,7 @@ import (
 // of package ha.
 var (
 	events = index[ha.Event](
-		ha.Tick{}, ha.Hinted{}, ha.Exited{}, ha.FenceLost{}, ha.ClockJumped{}, ha.ShutdownAsked{}, ha.SettingsChanged{}, ha.Commanded{}, ha.CommandDropped{},
+		ha.Tick{}, ha.Hinted{}, ha.Exited{}, ha.Disturbed{}, ha.FenceLost{}, ha.ClockJumped{}, ha.ShutdownAsked{}, ha.SettingsChanged{}, ha.Commanded{}, ha.CommandDropped{},
 		ha.Begun{}, ha.Loaded{}, ha.SessionKept{}, ha.Acquired{}, ha.Renewed{}, ha.Released{}, ha.Claimed{}, ha.Wrote{}, ha.Observed{},
 		ha.TaskPhase{}, ha.TaskDone{}, ha.Configured{}, ha.SlotsEnsured{}, ha.PeerAnswered{}, ha.FailsafeAnswered{}, ha.FenceArmed{}, ha.FenceDisarmed{},
 		ha.WatchdogChecked{}, ha.WatchdogArmed{}, ha.WatchdogDisarmed{},

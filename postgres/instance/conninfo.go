@@ -21,6 +21,8 @@ var session = map[string]string{
 	"application_name":  heartbeat,
 	"search_path":       "pg_catalog",
 	"statement_timeout": "2000",
+	// It is idle between two looks, and its end means something.
+	"idle_session_timeout": "0",
 }
 
 // longSession is for statements that may take their time; the context bounds them.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,65 @@ func TestCrashWithOrphans(t *testing.T) {
 	if got := n.sql("SELECT count(*) > 10 FROM public.work"); got != "t" {
 		t.Error("committed rows are gone")
 	}
+}
+
+// TestBackendIsKilled: the postmaster lives and starts anew, and nothing but the end of the agent's own session tells of it at that moment.
+func TestBackendIsKilled(t *testing.T) {
+	n := founded(t, testConfig(t, needServer(t), "a"))
+	n.look() // from now on there is a session
+	was := n.postmaster().id
+	pid, err := strconv.Atoi(n.busyBackend())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case p := <-n.Disturbed():
+		if p != was {
+			t.Errorf("told of the server of postmaster %+v, want %+v", p, was)
+		}
+	case <-time.After(patience):
+		t.Fatal("nothing was told")
+	}
+	o := n.eventually("to be answered again", func(o postgres.Observation) bool { return o.SQL != nil })
+	if *o.Postmaster != was {
+		t.Errorf("postmaster %+v, want %+v", *o.Postmaster, was)
+	}
+
+	// A session that we give up ourselves tells nothing.
+	own := n.sql("SELECT pid FROM pg_stat_activity WHERE application_name = '" + heartbeat + "' AND pid <> pg_backend_pid()")
+	n.eye.close()
+	if pid, err = strconv.Atoi(own); err != nil {
+		t.Fatalf("our session: %q", own)
+	}
+	for h, err := openProcess(pid); err == nil; h, err = openProcess(pid) {
+		_ = h.wait(t.Context())
+		h.close()
+	}
+	select {
+	case <-n.Disturbed():
+		t.Error("the end of a session that was given up was told")
+	default:
+	}
+}
+
+// busyBackend is the process id of a backend that serves a client until the end of the test.
+func (n *node) busyBackend() string {
+	n.t.Helper()
+	ctx, cancel := testContext()
+	defer cancel()
+	conn, err := n.connect(ctx, longSession)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { closeConn(conn) })
+	rows, err := conn.Query(ctx, "SELECT pg_backend_pid()")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return *rows[0][0]
 }
 
 func TestKillEndsEverything(t *testing.T) {

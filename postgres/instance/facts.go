@@ -45,7 +45,12 @@ func (i *Instance) lookBySQL(ctx context.Context, r *run) (*postgres.SQLFacts, e
 			if err != nil {
 				return nil, fmt.Errorf("connect: %w", err)
 			}
-			e.conn = conn
+			untrip, err := i.trip(ctx, r, conn)
+			if err != nil {
+				closeConn(conn)
+				return nil, fmt.Errorf("connect: %w", err)
+			}
+			e.conn, e.untrip = conn, untrip
 		}
 		rows, err := e.conn.Query(ctx, factsQuery)
 		if err == nil {

@@ -27,6 +27,7 @@ type Instance struct {
 	end        context.CancelFunc
 	goroutines sync.WaitGroup
 	exits      chan postgres.Exit
+	disturbed  chan postgres.Postmaster
 
 	adoptMu  sync.Mutex
 	current  atomic.Pointer[run] // the postmaster that was last seen; Kill reads it without a lock
@@ -54,7 +55,8 @@ func New(cfg Config) (*Instance, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configure the PostgreSQL instance: %w", err)
 	}
-	i := &Instance{cfg: cfg, log: cfg.Logger, settings: cfg.Settings, exits: make(chan postgres.Exit, 16)}
+	i := &Instance{cfg: cfg, log: cfg.Logger, settings: cfg.Settings,
+		exits: make(chan postgres.Exit, 16), disturbed: make(chan postgres.Postmaster, 1)}
 	major, err := i.installedMajor()
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 type eye struct {
 	mu     sync.Mutex // one look at a time
 	conn   postgres.Conn
+	untrip func()              // ends the watch over conn's backend
 	of     postgres.Postmaster // whose connection conn is
 	memory timelineMemory
 
@@ -33,8 +34,9 @@ func (e *eye) close() {
 // drop gives the kept connection up. e.mu is held.
 func (e *eye) drop() {
 	if e.conn != nil {
+		e.untrip()
 		closeConn(e.conn)
-		e.conn = nil
+		e.conn, e.untrip = nil, nil
 	}
 }
 

@@ -48,19 +48,6 @@ func (c *conn) Exec(ctx context.Context, sql string) error {
 	return err
 }
 
-// Wait implements postgres.Conn.
-func (c *conn) Wait(ctx context.Context) error {
-	for {
-		// It returns nil for a notification; nobody has asked for any, but it would be no reason to end.
-		if err := c.pg.WaitForNotification(ctx); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return serverError(err)
-		}
-	}
-}
-
 // Close implements postgres.Conn.
 func (c *conn) Close(ctx context.Context) error {
 	err := c.pg.Close(ctx)
