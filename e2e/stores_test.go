@@ -58,6 +58,7 @@ func (st *storeStory) chapters() []storeChapter {
 		{"bootstrap and replicate", false, func(st *storeStory) { replicates(st.cluster) }},
 		{"a key of nobody", false, (*storeStory).keyOfNobody},
 		{"switchover", false, func(st *storeStory) { switchesOver(st.cluster) }},
+		{"session ended by hand", false, (*storeStory).sessionEnded},
 		{"store leader killed", false, (*storeStory).leaderKilled},
 		{"host lost", true, (*storeStory).hostLost},
 		{"store majority lost", false, (*storeStory).majorityLost},
@@ -97,6 +98,23 @@ func (st *storeStory) keyOfNobody() {
 	if table := st.ctl("list"); strings.Contains(table, "ghost") {
 		st.t.Errorf("tanistctl list still shows it:\n%s", table)
 	}
+}
+
+// sessionEnded: an operator ends the session of a healthy leader, and its keys go with it. It has lost the leader key in that moment: it stops, and
+// whoever leads next waits for that.
+func (st *storeStory) sessionEnded() {
+	s := st.begin()
+	held, err := st.Store.Get(st.t.Context(), st.Key("leader"))
+	if err != nil || held == nil || held.Session == "" {
+		st.t.Fatalf("the leader key: %+v, %v", held, err)
+	}
+	log := len(s.logOf(s.leader))
+	st.step(func(ctx context.Context) error { return st.Store.EndSession(ctx, held.Session) })
+	eventually(st.t, s.leader.Name+" says why it stops", func() (bool, string) {
+		fresh := s.logOf(s.leader)[log:]
+		return strings.Contains(fresh, "rule=authority.lost"), fresh
+	})
+	s.lift()
 }
 
 // begin is a siege of this chapter.

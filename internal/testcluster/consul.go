@@ -151,6 +151,12 @@ func (s *Consul) SessionTTL(ctx context.Context, session string) (time.Duration,
 	return time.ParseDuration(reply[0].TTL)
 }
 
+// EndSession implements Store.
+func (s *Consul) EndSession(ctx context.Context, session string) error {
+	_, err := s.ask(ctx, http.MethodPut, "/v1/session/destroy/"+session, "")
+	return err
+}
+
 // Traffic implements Store. Consul counts requests of its HTTP API by path and method, and no bytes.
 func (s *Consul) Traffic(ctx context.Context, i int) (Traffic, error) {
 	t := Traffic{ByMethod: map[string]float64{}, NoBytes: true}

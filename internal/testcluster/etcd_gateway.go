@@ -82,6 +82,15 @@ func (g gateway) SessionTTL(ctx context.Context, session string) (time.Duration,
 	return time.Duration(reply.GrantedTTL) * time.Second, err
 }
 
+// EndSession implements Store: etcdctl lease revoke.
+func (g gateway) EndSession(ctx context.Context, session string) error {
+	lease, err := strconv.ParseInt(session, 16, 64)
+	if err != nil {
+		return err
+	}
+	return g.call(ctx, "/v3/lease/revoke", map[string]any{"ID": strconv.FormatInt(lease, 10)}, nil)
+}
+
 // Leader implements Store.
 func (g gateway) Leader(ctx context.Context) (int, error) {
 	for i, a := range g.addresses {

@@ -56,6 +56,8 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 	// SessionTTL is what the store granted to a session; 0: there is no such session.
 	SessionTTL(ctx context.Context, session string) (time.Duration, error)
+	// EndSession ends a session that somebody else uses, and with it the keys that live with it, as an operator does.
+	EndSession(ctx context.Context, session string) error
 
 	// Traffic is what one server has served since it started, by its own counters. Asking is not counted.
 	Traffic(ctx context.Context, server int) (Traffic, error)
