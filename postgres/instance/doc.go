@@ -14,7 +14,8 @@
 //	exit := <-inst.Exits()                         // the end of a postmaster, whoever started it
 //
 // A look reads the files of the data directory and makes one SQL round trip over a connection that is kept. While
-// nothing changes, it starts no program.
+// nothing changes, it starts no program. The end of that connection's backend is told at once (Disturbed): when any
+// backend is killed, the postmaster lives, ends all others and starts anew.
 //
 // A task can be cancelled by its context until it has told PhaseSignalled; what was ordered then is carried through. Kill
 // is outside of all this: no lock, no SQL, no waiting for a task.

@@ -9,7 +9,7 @@ import (
 
 // The kept connection is a tripwire. When one backend is killed, the postmaster ends all others and starts anew on the same data: no postmaster
 // dies, and nothing but the end of our own backend tells of it. That end is seen without a request, and without a word over the connection,
-// which is not to be read while nobody asks (decision 22).
+// which is not to be read while nobody asks (docs/decisions/0022-the-end-of-our-own-backend.md).
 
 // trip begins to watch the backend of conn. The answer ends that, and nothing is told any more once it has been called.
 func (i *Instance) trip(ctx context.Context, r *run, conn postgres.Conn) (untrip func(), err error) {

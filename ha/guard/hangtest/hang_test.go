@@ -48,7 +48,8 @@ func needRoot(t *testing.T) {
 func victim(t *testing.T) (p postgres.Postmaster, ended <-chan struct{}) {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", "trap '' INT QUIT; exec sleep 1000") // only SIGKILL ends it
-	cmd.Dir = t.TempDir() // a guard that sweeps what this one leaves finds no other test's
+	// Where a guard that sweeps what this one leaves finds no other test's.
+	cmd.Dir = t.TempDir()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
