@@ -223,11 +223,7 @@ func (b *bench) result(before, after []testcluster.Traffic, took time.Duration, 
 
 // write commits ten rows a second until stop is called.
 func write(ctx context.Context, c *testcluster.Cluster, leader *testcluster.Node) (stop func(), err error) {
-	cfg, err := c.ConnConfig(leader, "postgres")
-	if err != nil {
-		return nil, err
-	}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	conn, err := connect(ctx, c, leader, "postgres")
 	if err != nil {
 		return nil, err
 	}
@@ -254,24 +250,31 @@ func write(ctx context.Context, c *testcluster.Cluster, leader *testcluster.Node
 	return func() { cancel(); <-done }, nil
 }
 
-// rested is how long the log of an idle server has not grown: autovacuum looks once a minute for what a bootstrap has left to do.
+// rested is how long the log of an idle server has not grown: autovacuum looks once a minute for what there is to do.
 const rested = 75 * time.Second
 
-// rest waits until a server that nobody writes to has done what it does of itself after a start.
+// rest does what a server that nobody writes to would do of itself some minutes after its bootstrap, and waits until it has nothing left.
 func rest(ctx context.Context, c *testcluster.Cluster, leader *testcluster.Node) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, errors.New("10 minutes"))
 	defer cancel()
-	cfg, err := c.ConnConfig(leader, "postgres")
+	template, err := connect(ctx, c, leader, "template1")
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	_, err = template.Exec(ctx, "vacuum (analyze)")
+	template.Close(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := connect(ctx, c, leader, "postgres")
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "checkpoint"); err != nil { // else one falls into the window
-		return err
+	for _, statement := range []string{"vacuum (analyze)", "checkpoint"} {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return err
+		}
 	}
 	for last, since := "", time.Now(); time.Since(since) < rested; {
 		var now string
@@ -286,6 +289,14 @@ func rest(ctx context.Context, c *testcluster.Cluster, leader *testcluster.Node)
 		}
 	}
 	return nil
+}
+
+func connect(ctx context.Context, c *testcluster.Cluster, n *testcluster.Node, database string) (*pgx.Conn, error) {
+	cfg, err := c.ConnConfig(n, database)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, cfg)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
