@@ -172,7 +172,7 @@ func (g *Guard) told(p *process, r warden.Reply) {
 		g.log.Error("the guard has fired", "guard", p.pid, "pid", r.PID)
 		g.tellLost(ha.FenceLoss{Cause: cause, Fired: true})
 	case r.State == warden.StateSweeping:
-		g.log.Warn("the postmaster has ended by itself; the guard ends what it left", "guard", p.pid, "pid", r.PID)
+		g.log.Info("the postmaster has ended; its guard sees to it that nothing is left of it", "guard", p.pid, "pid", r.PID)
 	}
 }
 
