@@ -9,6 +9,8 @@ type Control struct {
 	CheckpointEnd                                                                        LSN      `json:",omitempty"` // where that record ends, when it is a shutdown checkpoint; see func CheckpointEnd. Not in pg_control: added by who can read the log
 	MinRecoveryEnd                                                                       LSN      `json:",omitempty"`
 	MinRecoveryTimeline                                                                  Timeline `json:",omitempty"`
+	BackupStart, BackupEnd                                                               LSN      `json:",omitempty"` // of a backup whose recovery has not become consistent yet
+	BackupEndRequired                                                                    bool     `json:",omitempty"`
 	Checksums                                                                            bool
 	WALLogHints                                                                          bool
 	MaxConnections, MaxWorkerProcesses, MaxWALSenders, MaxPreparedXacts, MaxLocksPerXact int

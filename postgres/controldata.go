@@ -32,6 +32,9 @@ func ParseControlData(output string) (Control, error) {
 		Checkpoint:          p.lsn("Latest checkpoint location"),
 		MinRecoveryEnd:      p.lsn("Minimum recovery ending location"),
 		MinRecoveryTimeline: Timeline(p.uint("Min recovery ending loc's timeline", 32)),
+		BackupStart:         p.lsn("Backup start location"),
+		BackupEnd:           p.lsn("Backup end location"),
+		BackupEndRequired:   p.yesNo("End-of-backup record required"),
 		Checksums:           p.uint("Data page checksum version", 32) != 0,
 		WALLogHints:         p.onOff("wal_log_hints setting"),
 		MaxConnections:      int(p.uint("max_connections setting", 31)),
@@ -102,6 +105,14 @@ func (p *controlParser) onOff(field string) bool {
 		p.fail(field, fmt.Errorf("%q is neither on nor off", v))
 	}
 	return v == "on"
+}
+
+func (p *controlParser) yesNo(field string) bool {
+	v, ok := p.text(field)
+	if ok && v != "yes" && v != "no" {
+		p.fail(field, fmt.Errorf("%q is neither yes nor no", v))
+	}
+	return v == "yes"
 }
 
 func (p *controlParser) systemID(field string) string {

@@ -24,6 +24,9 @@ Latest checkpoint's oldestCommitTsXid:0
 Time of latest checkpoint:            Sat Nov 21 21:51:18 2026
 Minimum recovery ending location:     1A/2B3C4D58
 Min recovery ending loc's timeline:   4
+Backup start location:                0/15006E0
+Backup end location:                  0/1500900
+End-of-backup record required:        yes
 wal_level setting:                    replica
 wal_log_hints setting:                on
 max_connections setting:              101
@@ -45,7 +48,7 @@ func TestParseControlData(t *testing.T) {
 	}
 	want := postgres.Control{
 		SystemID: "7710745670633522941", State: postgres.ControlShutDownInRecovery, Timeline: 3, Checkpoint: 0x1500718,
-		MinRecoveryEnd: 0x1A_2B3C4D58, MinRecoveryTimeline: 4, Checksums: true, WALLogHints: true,
+		MinRecoveryEnd: 0x1A_2B3C4D58, MinRecoveryTimeline: 4, BackupStart: 0x15006E0, BackupEnd: 0x1500900, BackupEndRequired: true, Checksums: true, WALLogHints: true,
 		MaxConnections: 101, MaxWorkerProcesses: 9, MaxWALSenders: 11, MaxPreparedXacts: 2, MaxLocksPerXact: 65,
 		CatalogVersion: 202209061, WALSegmentSize: 16 << 20,
 	}

@@ -18,6 +18,10 @@ type Observation struct {
 	Closed         bool                 `json:",omitempty"` // no ordinary client can log in, or could if it ran: the cluster was made and never opened
 	PendingRestart map[string][2]string `json:",omitempty"` // setting: running value, wanted value
 	History        History              `json:",omitempty"` // of Control's timeline, from its history file; empty on timeline 1
+
+	// NeverConsistent says that the data are a copy, of a base backup or by pg_rewind, whose recovery has not reached consistency yet. Where
+	// the end of its log is missing it never does, unless an upstream sends that.
+	NeverConsistent bool `json:",omitempty"`
 }
 
 // DataDir is the condition of the data directory.

@@ -53,6 +53,7 @@ type diskFacts struct {
 	control *postgres.Control
 	history postgres.History
 	standby bool
+	never   bool   // consistent
 	status  string // of postmaster.pid
 
 	unfinished postgres.TaskKind
@@ -64,7 +65,7 @@ func (i *Instance) Observe(ctx context.Context) postgres.Observation {
 	var o postgres.Observation
 	d := i.lookAtDisk(ctx)
 	o.DataDir, o.Problem, o.Control, o.History, o.Standby = d.dataDir, d.problem, d.control, d.history, d.standby
-	o.Unfinished, o.Closed = d.unfinished, i.closed.Load()
+	o.Unfinished, o.Closed, o.NeverConsistent = d.unfinished, i.closed.Load(), d.never
 	r := i.postmaster()
 	if r == nil {
 		i.eye.mu.Lock()
@@ -149,6 +150,7 @@ func (i *Instance) readDisk(ctx context.Context) diskFacts {
 	} else {
 		d.control = control
 		d.history, _ = i.readHistory(control.Timeline) // absent: then empty
+		d.never, _ = i.neverConsistent(control)        // a label that cannot be read: PostgreSQL says so
 	}
 	d.asked = i.promotionAsked()
 	d.standby = exists(filepath.Join(i.cfg.DataDir, "standby.signal"))

@@ -13,10 +13,24 @@ import (
 // recover carries out TaskRecover. A server that ended in order needs none.
 func (i *Instance) recover(ctx context.Context) error {
 	control, err := i.atRest(ctx)
-	if err != nil || control.State == postgres.ControlShutDown || control.State == postgres.ControlShutDownInRecovery {
+	if err != nil {
+		return err
+	}
+	if err := i.checkConsistent(control); err != nil || control.State == postgres.ControlShutDown || control.State == postgres.ControlShutDownInRecovery {
 		return err
 	}
 	return i.recoverSingle(ctx, control)
+}
+
+// refuseRewind is the end of a rewind of a copy that was never consistent: only the one whose copy it is could have brought it to its end, and
+// that is not who leads now. What was made here has no row of its own, and is as good as a copy that was interrupted. What somebody else
+// has put here is left to the operator.
+func (i *Instance) refuseRewind(u *postgres.Upstream, why error) error {
+	m := i.readMarker()
+	if m == nil {
+		return fmt.Errorf("rewind to %s: %w (hint: it was not made here, and is left alone: reinitialize this member)", u.Name, why)
+	}
+	return errors.Join(fmt.Errorf("rewind to %s: %w, so it has to be made anew", u.Name, why), i.writeMarker(marker{Work: m.Work}))
 }
 
 // atRest returns pg_control of a whole data directory on which nothing runs.
@@ -39,7 +53,9 @@ func (i *Instance) rewind(ctx context.Context, t postgres.Task, phase func(postg
 		return errors.New("no upstream is named")
 	}
 	phase(postgres.Phase{Name: postgres.PhaseProgress, Text: "crash recovery in single-user mode, if needed"})
-	if err := i.recover(ctx); err != nil {
+	if err := i.recover(ctx); errors.Is(err, errNeverConsistent) {
+		return i.refuseRewind(t.Upstream, err)
+	} else if err != nil {
 		return err
 	}
 	if err := i.writePassFile(t.Upstream.Host, t.Upstream.Port); err != nil {
@@ -99,6 +115,13 @@ func (i *Instance) runRewind(ctx context.Context, u *postgres.Upstream, phase fu
 		if err := errors.Join(i.touch("standby.signal"), i.remove("recovery.signal", "postmaster.pid")); err != nil {
 			return err
 		}
+		control, err := i.readControl(ctx)
+		if err != nil {
+			return err
+		}
+		if err := i.checkRewound(control); err != nil {
+			return fmt.Errorf("rewind to %s: %w, so this copy has to be made anew", u.Name, err)
+		}
 		if err := i.syncAll(); err != nil {
 			return err
 		}
@@ -115,8 +138,7 @@ func (i *Instance) rewindArguments(u *postgres.Upstream) []string {
 	args := []string{
 		"--target-pgdata=" + i.cfg.DataDir, "--source-server=" + source.Format(), "--progress", "--no-ensure-shutdown", "--no-sync",
 	}
-	s, _ := i.currentSettings()
-	if i.recoverySection(s, stream{})["restore_command"] == "" {
+	if !i.restores() {
 		return args
 	}
 	if i.major >= 15 {

@@ -44,6 +44,11 @@ func (i *Instance) start(ctx context.Context, t postgres.Task, phase func(postgr
 	if err := i.prepareStart(t); err != nil {
 		return err
 	}
+	if !t.AsPrimary {
+		if err := i.checkWay(control); err != nil {
+			return err
+		}
+	}
 	s, _ := i.currentSettings()
 	i.closed.Store(i.accessIsClosed())
 	l := launch{args: i.serverArguments(s, control, !t.AsPrimary), kills: kills}
