@@ -224,6 +224,8 @@ func foldStarted(now time.Time, v *View, t *TaskView, e TaskDone) {
 	}
 	if t.Cancelled == "" || t.Cancelled == startTooSlow {
 		v.Local.StartFailures++
+	} else {
+		v.Local.Cloned = false // who leads now may not be whom it was cloned from: pg_control tells where it stands
 	}
 	v.Local.StartFailed, v.Local.StartProblem = now, e.Fault.Text
 }

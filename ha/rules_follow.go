@@ -20,7 +20,9 @@ var followRules = []Rule{
 	{"follow.stop-to-rewind", followStopToRewind},
 	{"follow.rewind", followRewind},
 	{"follow.wipe", followWipe},
+	{"follow.incomplete", followIncomplete},
 	{"follow.start", followStart},
+	{"follow.found-starting", followFoundStarting},
 	{"follow.not-ready", followNotReady},
 	{"follow.upstream", followUpstream},
 	{"follow.stuck", followStuck},
@@ -126,7 +128,8 @@ func (v *View) verdict() postgres.Verdict {
 	return postgres.Diverged(s, *v.Rejoin.Lineage)
 }
 
-// lineagePatience is how long a server that is down waits for the leader to tell its history before it is started without.
+// lineagePatience is how long a server that is down waits for the leader to tell its history before it is started without. A copy that was
+// never consistent waits for as long as there is a leader: of nobody, it may never let anybody in.
 const lineagePatience = 10 * time.Second
 
 // followLineage asks the leader for its timeline and history: before a server is started that may hold what the leader lacks, and when a
@@ -138,7 +141,7 @@ func followLineage(now time.Time, v *View) Verdict {
 		return pass("our log was compared with the leader's, or streams")
 	case !r.At.IsZero() && now.Before(r.At.Add(v.lineagePause())):
 		return wait(r.At.Add(v.lineagePause()), "our log could not be compared with the leader's: %s", cmp.Or(r.Problem, v.verdict().Reason))
-	case !v.running() && !r.First.IsZero() && now.Sub(r.First) > lineagePatience:
+	case !v.running() && !v.Local.Obs.NeverConsistent && !r.First.IsZero() && now.Sub(r.First) > lineagePatience:
 		return pass("the leader could not be compared with for a while: " + r.Problem)
 	case v.leaderUpstream() == nil:
 		return pass("the leader publishes no address")
@@ -232,6 +235,23 @@ func (v *View) strayHistory() bool {
 		(strings.Contains(problem, "is not a child of this server's history") || strings.Contains(problem, "does not contain minimum recovery point"))
 }
 
+// followIncomplete leaves a copy down that was never consistent and is not known to be a part of the leader's log. It may lack the end of its
+// own, which only who has that can send: started of nobody it would ask for it for ever. (One that was never started, and that pg_control tells
+// nothing of, has it: a base backup.) With nobody leading it is started all the same, see vacant.down and task.old-leader.
+func followIncomplete(now time.Time, v *View) Verdict {
+	d := v.verdict()
+	_, _, known := postgres.StandingOf(v.Local.Obs)
+	switch {
+	case v.running() || !v.Local.Obs.NeverConsistent || !known:
+		return pass("the server runs, or was consistent once, or was never started")
+	case d.Divergence == postgres.DivergenceNone:
+		return pass("it is a part of the leader's log")
+	case d.Divergence == postgres.DivergenceUnknown:
+		return rest("this copy was never consistent, and is not started before it was compared with the leader's log: %s", d.Reason)
+	}
+	return rest("this copy was never consistent, and has diverged from the leader: %s; reinitialize it", d.Reason)
+}
+
 // followStart starts the server as a standby of its upstream.
 func followStart(now time.Time, v *View) Verdict {
 	if v.running() {
@@ -245,6 +265,26 @@ func followStart(now time.Time, v *View) Verdict {
 		return act("starting as a secondary of nobody: "+d.Reason, RunTask{Task: postgres.Task{Kind: postgres.TaskStart}, Why: WhyRejoin})
 	}
 	return act("starting as a secondary", RunTask{Task: postgres.Task{Kind: postgres.TaskStart, Upstream: v.upstream()}, Why: WhyRejoin})
+}
+
+// followFoundStarting stops an incomplete copy that lets nobody in, and was found so when the agent started: whom it asks for its log is not
+// known, and it cannot be pointed at another before. It is started anew, as a standby of the leader. What was consistent once is left alone.
+func followFoundStarting(now time.Time, v *View) Verdict {
+	o, end := &v.Local.Obs, v.Self.Started.Add(v.Settings.LoopWait)
+	switch {
+	case !v.running() || o.SQL != nil || o.Accepting != postgres.AcceptingStarting || !o.NeverConsistent:
+		return pass("no incomplete copy is starting")
+	case v.verdict().Divergence != postgres.DivergenceNone || !v.leaderReady():
+		return pass("it was not compared with the leader's log")
+	case now.Before(end):
+		return pass("it may let clients in yet")
+	case now.Sub(v.Local.Sent) >= time.Second && v.free(LaneObserve):
+		return act("does this copy let clients in by now?", Observe{})
+	case now.Sub(v.Local.Sent) >= time.Second:
+		return rest("looking whether this copy lets clients in by now")
+	}
+	return act("this copy was never consistent, and asks we do not know whom for its log: it is started anew",
+		RunTask{Task: postgres.Task{Kind: postgres.TaskStop, Stop: postgres.StopFast}, Why: WhyRejoin})
 }
 
 // followNotReady waits for a standby that does not answer yet. It is looked at twice a second, and ever less often: its recovery may take hours, and each

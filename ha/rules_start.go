@@ -222,6 +222,7 @@ func shutdownQuit(now time.Time, v *View) Verdict { return act("the agent has en
 // taskRules are consulted while work on the server is under way.
 var taskRules = []Rule{
 	{"task.pointless", taskPointless},
+	{"task.old-leader", taskOldLeader},
 	{"task.running", taskRunning},
 }
 
@@ -249,6 +250,38 @@ func taskPointless(now time.Time, v *View) Verdict {
 		}
 	}
 	return pass("it still makes sense")
+}
+
+// taskOldLeader cancels the start of a copy that was never consistent, has let nobody in for a while, and was begun under another leader, or
+// under none. If it lacks the end of its log it waits for ever for an upstream that sends that, and cannot be pointed at one before. Whatever
+// was consistent once gets there by itself, and its recovery is never cut, however long it takes.
+func taskOldLeader(now time.Time, v *View) Verdict {
+	t := v.Task
+	switch end := t.Since.Add(v.Settings.LoopWait); {
+	case t.Cancelled != "" || !v.Local.Obs.NeverConsistent || !v.asksOldLeader():
+		return pass("no start of an incomplete copy under another leader")
+	case now.Before(end):
+		return wait(end, "%s in progress; %s leads now", t.Task.Kind, v.Store.Cluster.Leader.Name)
+	}
+	return act("this copy was never consistent, and its start was begun under another leader: it is started anew",
+		CancelTask{Task: t.ID, Cause: v.Store.Cluster.Leader.Name + " leads now"})
+}
+
+// asksOldLeader says whether a standby is being started whose upstream does not lead any more, or is nobody. Who leads again may have been rewound
+// meanwhile: unless it is on the timeline that the copy was made of, its log is compared anew.
+func (v *View) asksOldLeader() bool {
+	t, u, l := v.Task, v.upstream(), v.leaderMember()
+	if t.Task.Kind != postgres.TaskStart || t.Task.AsPrimary || v.other() == nil || u == nil || !v.leaderReady() {
+		return false
+	}
+	if t.Task.Upstream == nil {
+		return true
+	}
+	c, from := v.Local.Obs.Control, t.Task.Upstream.Name
+	if from == u.Name || from == l.Name {
+		return t.Since.Before(v.Rejoin.Since) && c != nil && postgres.Timeline(l.Data.Timeline) != c.MinRecoveryTimeline
+	}
+	return true
 }
 
 // startLimit is how long a primary may take to start while others could lead. With primary_start_timeout 0 nobody could when it was begun:

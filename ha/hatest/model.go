@@ -57,8 +57,15 @@ func (m *Model) Run(name string, t postgres.Task) (postgres.Outcome, error) {
 			return d.Outcome, nil
 		}
 	}
-	return postgres.Outcome{}, errors.New("the task has not ended within a simulated minute")
+	if a.cancel != nil {
+		a.cancel()
+	}
+	return postgres.Outcome{}, ErrEndless
 }
+
+// ErrEndless is the error of a task that had not ended after a simulated minute, and was cancelled then: the start of a standby whose
+// upstream does not send what makes its data consistent.
+var ErrEndless = errors.New("the task did not end")
 
 // Kill ends the named server's postmaster without any warning.
 func (m *Model) Kill(name string) { m.w.node(name).server.die() }

@@ -11,7 +11,7 @@ var ourPostmaster = postgres.Postmaster{PID: 100, Start: 100}
 
 // readLocal: unknown | empty | unfinished TASK | foreign TEXT | unreadable TEXT | down | starting | standby | primary, then
 // [tl N] [control STATE] [control-tl N] [signal] [sysid ID] [runs] [silent] [lsn LSN] [history N@LSN ...] and [seen TIME] [stale] [closed]
-// [streaming] [not-streaming TIME] [crashed TIME] [unswept] [was-primary] [cloned] [start-failed N TIME] [stray-history] [promotion-asked] [asked]. A STATE has hyphens.
+// [streaming] [not-streaming TIME] [crashed TIME] [unswept] [was-primary] [cloned] [start-failed N TIME] [stray-history] [promotion-asked] [asked] [never-consistent]. A STATE has hyphens.
 func readLocal(s *situation, w *words) {
 	l := &s.v.Local
 	kind := w.next()
@@ -45,6 +45,8 @@ func readLocal(s *situation, w *words) {
 			l.StartFailures, l.StartFailed, l.StartProblem = w.number(), w.time(), "could not start"
 		case "stray-history":
 			l.StartProblem = "FATAL:  requested timeline 6 is not a child of this server's history"
+		case "never-consistent":
+			l.Obs.NeverConsistent = true
 		case "asked": // by an earlier run of the agent
 			l.Obs.PromotionAsked = true
 		case "promotion-asked":
@@ -168,7 +170,7 @@ func readUpstream(s *situation, w *words) {
 	}
 }
 
-// readRejoin: lineage tl N lsn LSN [in-recovery] [sysid ID] [switches N@LSN ...] | [asked TIME] [first TIME] [tries N] [recovered] [rewinds N]
+// readRejoin: lineage tl N lsn LSN [in-recovery] [sysid ID] [switches N@LSN ...] | [since TIME] [asked TIME] [first TIME] [tries N] [recovered] [rewinds N]
 // [failed TIME TEXT].
 func readRejoin(s *situation, w *words) {
 	r := &s.v.Rejoin
@@ -188,6 +190,8 @@ func readRejoin(s *situation, w *words) {
 			r.Lineage.History = w.switches()
 		case "asked":
 			r.At = w.time()
+		case "since":
+			r.Since = w.time()
 		case "first":
 			r.First = w.time()
 		case "tries":

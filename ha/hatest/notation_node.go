@@ -187,11 +187,13 @@ func readClaim(s *situation, w *words) {
 	}
 }
 
-// readTask: KIND [why WHY] [since TIME] [by TIME] [as-primary] [phase NAME] [says TEXT] [cancelled TIME].
+// readTask: KIND [with NAME] [why WHY] [since TIME] [by TIME] [as-primary] [phase NAME] [says TEXT] [cancelled TIME].
 func readTask(s *situation, w *words) {
 	t := &ha.TaskView{ID: 7, Task: postgres.Task{Kind: postgres.TaskKind(w.next())}, Since: s.now.Add(-time.Second)}
 	for w.more() {
 		switch x := w.next(); x {
+		case "with":
+			t.Task.Upstream = &postgres.Upstream{Name: w.next()}
 		case "why":
 			t.Why = ha.Why(w.next())
 		case "since":

@@ -52,6 +52,7 @@ type server struct {
 	backup      *postgres.Position
 	oldest      postgres.LSN // begin of the oldest segment in pg_wal; what lies before it is gone
 	copied      bool         // a clone or rewind has made it, and it has never run: it may be started as a standby only
+	incomplete  bool         // it is a copy that was never consistent
 	standby     bool         // standby.signal
 	upstream    string
 	onlyPrimary bool // target_session_attrs=primary
@@ -69,6 +70,7 @@ type server struct {
 	waiting    []int    // rows whose commits wait for a synchronous standby: they are not seen here yet
 	astray     int      // pid of the postmaster that must not be promoted: it goes for a timeline that it has not reached
 	orphans    bool     // the postmaster is dead, and its backends go on answering
+	awaited    func()   // what is done when the standby is consistent; nil: nobody waits for that
 }
 
 // end is the end of the log.
@@ -144,7 +146,7 @@ func (s *server) observe() postgres.Observation {
 		o.Control.CheckpointEnd = s.checkpoint + recordSize
 	}
 	o.History = s.files[s.controlTL]
-	o.Standby, o.Closed = s.standby, s.closed
+	o.Standby, o.Closed, o.NeverConsistent = s.standby, s.closed, s.incomplete
 	if s.pid == 0 {
 		return o
 	}
@@ -179,7 +181,7 @@ func (s *server) start(asPrimary bool, up *postgres.Upstream) error {
 	}
 	s.dropSkipped()
 	s.w.pids++
-	s.pid, s.ready, s.stopping, s.streaming = s.w.pids, false, false, false
+	s.pid, s.ready, s.stopping, s.streaming, s.awaited = s.w.pids, false, false, false, nil
 	s.standby, s.inRecovery = !asPrimary, true
 	s.follow(up)
 	s.target = max(s.controlTL, s.minRecovery.Timeline)
@@ -209,7 +211,7 @@ func (s *server) enterRecovery() {
 
 // started lets clients in.
 func (s *server) started(asPrimary bool) {
-	s.ready, s.inRecovery, s.readyAt, s.copied = true, !asPrimary, s.w.eng.now, false
+	s.ready, s.inRecovery, s.readyAt, s.copied, s.incomplete = true, !asPrimary, s.w.eng.now, false, false
 	if !asPrimary {
 		return
 	}
@@ -225,7 +227,7 @@ func (s *server) die() {
 		return
 	}
 	pid, gone := s.pid, s.gone
-	s.pid, s.ready, s.stopping, s.streaming, s.waiting, s.gone = 0, false, false, false, nil, nil
+	s.pid, s.ready, s.stopping, s.streaming, s.waiting, s.gone, s.awaited = 0, false, false, false, nil, nil, nil
 	s.n.exited(pid)
 	for _, f := range gone {
 		s.n.later(time.Millisecond, f)
@@ -249,15 +251,20 @@ func (s *server) shutDown() postgres.LSN {
 	return s.end()
 }
 
-// recoverSingle is crash recovery in single-user mode: a log that ends with a shutdown checkpoint.
-func (s *server) recoverSingle() {
+// recoverSingle is crash recovery in single-user mode: a log that ends with a shutdown checkpoint. A copy that was never consistent has no
+// upstream there that would make it so.
+func (s *server) recoverSingle() error {
+	if s.incomplete {
+		return errors.New("the copy was never consistent")
+	}
 	if s.state == postgres.ControlShutDown || s.state == postgres.ControlShutDownInRecovery {
-		return
+		return nil
 	}
 	s.writeCheckpoint() // the end of recovery
 	s.switchSegment()   // archiving is on, so that nothing that was not archived is removed
 	s.writeCheckpoint()
-	s.state, s.standby, s.backup = postgres.ControlShutDown, true, nil
+	s.state, s.standby = postgres.ControlShutDown, true
+	return nil
 }
 
 // checkpointNow is the command CHECKPOINT.
@@ -348,7 +355,7 @@ func (s *server) copyFrom(up *server, start postgres.Position) {
 	s.dir, s.unfinished, s.sysid = postgres.DataDirReady, "", up.sysid
 	s.log, s.files, s.history, s.tl = append([]record(nil), up.log...), maps.Clone(up.files), up.history, up.tl
 	s.checkpoint, s.controlTL, s.minRecovery, s.backup = up.checkpoint, up.controlTL, up.minRecovery, &start
-	s.standby, s.copied, s.oldest = true, true, up.oldest
+	s.standby, s.copied, s.incomplete, s.oldest = true, true, true, up.oldest
 }
 
 // keeps says whether the log from the segment of l on can be read here. There is no archive.

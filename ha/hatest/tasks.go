@@ -196,9 +196,12 @@ func (j *job) start() {
 		case err != nil:
 			s.die()
 			j.fail(err)
-		default:
-			s.started(j.task.AsPrimary)
+		case j.task.AsPrimary:
+			s.started(true)
 			j.done(postgres.Outcome{})
+		default:
+			s.awaited = func() { s.started(false); j.done(postgres.Outcome{}) }
+			s.proceed()
 		}
 	})
 }
@@ -341,8 +344,7 @@ func (j *job) recoverLog() {
 			j.fail(errors.New("a server runs on the data directory"))
 		} else {
 			s.sweep()
-			s.recoverSingle()
-			j.done(postgres.Outcome{})
+			j.finish(postgres.Outcome{}, s.recoverSingle())
 		}
 	})
 }
@@ -360,20 +362,28 @@ func (j *job) rewind() {
 	}
 	j.after(100*time.Millisecond, 300*time.Millisecond, func() {
 		s.sweep()
-		s.recoverSingle()
+		if err := s.recoverSingle(); err != nil {
+			s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskRewind // it is to be made anew
+			j.fail(err)
+			return
+		}
 		if up := j.source(); up == nil || up.pid == 0 || !up.writable() {
 			j.fail(errors.New("pg_rewind cannot connect to a primary"))
 			return
 		}
 		s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskRewind
+		copied := j.source().end()
 		j.after(100*time.Millisecond, 2*time.Second+n.slow, func() {
 			up := j.source()
 			if up == nil || up.pid == 0 || !up.writable() {
 				j.fail(errors.New("pg_rewind lost its source"))
 				return
 			}
-			err := s.rewind(up)
+			err := s.rewind(up, copied)
 			s.dir, s.unfinished = postgres.DataDirReady, ""
+			if errors.Is(err, errNotKept) {
+				s.dir, s.unfinished = postgres.DataDirUnfinished, postgres.TaskRewind
+			}
 			j.finish(postgres.Outcome{}, err)
 		})
 	})

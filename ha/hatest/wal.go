@@ -95,6 +95,15 @@ func (s *server) receive(up *server, to postgres.LSN) {
 	s.w.checkPrefix(s, up)
 }
 
+// proceed lets clients into a standby that starts, once it has replayed all that makes its data consistent. Until then it asks its upstream
+// for more, for ever.
+func (s *server) proceed() {
+	if f := s.awaited; f != nil && s.end() >= s.minRecovery.LSN {
+		s.awaited = nil
+		f()
+	}
+}
+
 // arrive notes the timeline of the end of the log.
 func (s *server) arrive() {
 	s.tl = 1
@@ -190,9 +199,12 @@ func (s *server) dropSkipped() {
 	maps.DeleteFunc(s.files, func(t postgres.Timeline, h postgres.History) bool { return len(h) == 0 && t > last })
 }
 
+// errNotKept is the end of a rewind whose source does not have the log from the fork on: what was here of it lies on the branch that was left.
+var errNotKept = errors.New("the log from the fork on is not there any more")
+
 // rewind does what pg_rewind does with the data directory of a server that has ended in order. It compares the timelines of the two
-// latest checkpoints, by their numbers.
-func (s *server) rewind(up *server) error {
+// latest checkpoints, by their numbers. The log is copied as far as it was when the copy began; the data are those of its end.
+func (s *server) rewind(up *server, copied postgres.LSN) error {
 	s.standby, s.copied = true, true
 	if s.controlTL == up.controlTL {
 		return nil
@@ -208,17 +220,24 @@ func (s *server) rewind(up *server) error {
 	if last <= fork {
 		return nil
 	}
-	if !s.keeps(fork) {
-		return errors.New("could not find previous WAL record: no such file")
-	}
 	start := postgres.Position{Timeline: 1, LSN: startLSN}
 	for _, r := range s.log {
 		if r.row == recordCheckpoint && r.lsn <= fork {
 			start = postgres.Position{Timeline: r.tl, LSN: r.lsn - recordSize}
 		}
 	}
+	if !s.keeps(start.LSN) {
+		return errors.New("could not find previous WAL record: no such file")
+	}
 	s.copyFrom(up, start)
+	s.oldest = min(s.oldest, segment(start.LSN)) // what it read to find the checkpoint it has kept
+	for s.end() > copied {
+		s.log = s.log[:len(s.log)-1]
+	}
 	s.state, s.minRecovery = postgres.ControlArchiveRecovery, postgres.Position{Timeline: up.controlTL, LSN: up.end()}
+	if !up.keeps(fork) {
+		return errNotKept
+	}
 	return nil
 }
 

@@ -231,12 +231,13 @@ func (n *node) answer() ha.PeerAnswer {
 // replicate lets the standby n receive, over and over.
 func (w *World) replicate(n *node) {
 	s := n.server
-	if s.pid != 0 && s.ready && s.inRecovery && !s.stopping && !n.frozen {
+	if s.pid != 0 && (s.ready || s.awaited != nil) && s.inRecovery && !s.stopping && !n.frozen {
 		up := w.node(s.upstream)
 		if up == nil || n.cut[up.name] || up.cut[n.name] {
 			s.streaming = false
 		} else if !up.frozen {
 			s.pull(up.server)
+			s.proceed()
 		}
 	}
 	w.eng.after(w.bounded(5*time.Millisecond, w.opts.ReplicationDelay), func() { w.replicate(n) })
