@@ -2,6 +2,7 @@ package modeltest
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -19,7 +20,7 @@ import (
 )
 
 var (
-	seedFlag  = flag.Uint64("model.seed", 1, "the first seed of a script")
+	seedFlag  = flag.Uint64("model.seed", 5, "the first seed of a script; in the usual one, copies lack a part of their log")
 	seedsFlag = flag.Uint64("model.seeds", 1, "how many seeds")
 	fileFlag  = flag.String("model.script", "", "run the script in this file instead")
 	opsFlag   = flag.Int("model.ops", 200, "operations in the script of a seed")
@@ -41,6 +42,7 @@ func TestModel(t *testing.T) {
 	pgtest.RunAll(t, func(t *testing.T, binDir string) {
 		for seed := *seedFlag; seed < *seedFlag+*seedsFlag; seed++ {
 			t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
+				t.Parallel() // most of the time it waits
 				start := time.Now()
 				p := newPair(t, binDir)
 				for _, o := range write(seed, *opsFlag) {
@@ -111,7 +113,7 @@ func (p *pair) step(o op) {
 	}
 	realAck, realOut, realErr := p.real.apply(o)
 	switch {
-	case (err == nil) != (realErr == nil):
+	case (err == nil) != (realErr == nil), errors.Is(err, hatest.ErrEndless) != errors.Is(realErr, errInVain), errors.Is(realErr, context.DeadlineExceeded):
 		p.fail("model: %v; PostgreSQL: %v", err, realErr)
 	case ack != realAck:
 		p.fail("row acknowledged by the model: %v; by PostgreSQL: %v", ack, realAck)

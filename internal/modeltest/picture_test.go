@@ -24,6 +24,7 @@ type face struct {
 	Runs       bool
 	Accepting  postgres.Accepting
 	Closed     bool
+	Never      bool // consistent
 	InRecovery bool
 	Timeline   postgres.Timeline
 	Checkpoint postgres.Timeline // of the latest checkpoint
@@ -33,7 +34,8 @@ type face struct {
 }
 
 func (s seen) face() face {
-	f := face{DataDir: s.DataDir, Unfinished: s.Unfinished, Signal: s.Standby, Runs: s.Postmaster != nil, Accepting: s.Accepting, Closed: s.Closed}
+	f := face{DataDir: s.DataDir, Unfinished: s.Unfinished, Signal: s.Standby, Runs: s.Postmaster != nil, Accepting: s.Accepting, Closed: s.Closed,
+		Never: s.NeverConsistent}
 	if s.Control != nil {
 		f.State, f.Checkpoint = s.Control.State, s.Control.Timeline
 	}

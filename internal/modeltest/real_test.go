@@ -1,11 +1,14 @@
 package modeltest
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -100,11 +103,17 @@ func settings(socketDir string) postgres.Settings {
 	}
 }
 
-// apply carries out an operation of the script.
+// apply carries out an operation of the script. The start of a standby that is seen to get nowhere is cancelled: errInVain.
 func (r *real) apply(o op) (acknowledged bool, out postgres.Outcome, err error) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	n := r.nodes[o.on]
+	if o.task.Kind == postgres.TaskStart && !o.task.AsPrimary {
+		var vain context.CancelCauseFunc
+		ctx, vain = context.WithCancelCause(ctx)
+		defer vain(nil)
+		go n.awaitInVain(ctx, n.logSize(), vain)
+	}
 	switch {
 	case o.wait:
 		return false, out, n.wait(ctx, o.row)
@@ -156,6 +165,44 @@ func (n *node) killPostmaster(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// errInVain is the end of a start that has none.
+var errInVain = errors.New("the standby asks for the log in vain, and lets no clients in")
+
+// inVain is how often in a row a server has to say that it waits for the same piece of the log: as often its WAL receiver has failed.
+const inVain = 5
+
+var (
+	waitsFor   = regexp.MustCompile(`waiting for WAL to become available at ([0-9A-F/]+)`)
+	consistent = []byte("consistent recovery state reached")
+)
+
+// awaitInVain cancels when the server's log, from a size on, says that it waits for the same again and again, and has not become consistent.
+func (n *node) awaitInVain(ctx context.Context, from int64, cancel context.CancelCauseFunc) {
+	for ctx.Err() == nil {
+		raw, err := os.ReadFile(n.log)
+		if err != nil || int64(len(raw)) < from || bytes.Contains(raw[from:], consistent) {
+			return
+		}
+		found := waitsFor.FindAllStringSubmatch(string(raw[from:]), -1)
+		if last := len(found) - 1; last >= inVain-1 && found[last][1] == found[last-inVain+1][1] {
+			cancel(errInVain)
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (n *node) logSize() int64 {
+	info, err := os.Stat(n.log)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // client is the connection of an ordinary client.
