@@ -254,7 +254,8 @@ func taskPointless(now time.Time, v *View) Verdict {
 
 // taskOldLeader cancels the start of a copy that was never consistent, has let nobody in for a while, and was begun under another leader, or
 // under none. If it lacks the end of its log it waits for ever for an upstream that sends that, and cannot be pointed at one before. Whatever
-// was consistent once gets there by itself, and its recovery is never cut, however long it takes.
+// was consistent once gets there by itself, and its recovery is never cut, however long it takes. Nor is one cut that pg_control tells nothing
+// of yet, as while its files are synced or the first of its log comes from an archive: it could not be compared with the leader's log.
 func taskOldLeader(now time.Time, v *View) Verdict {
 	t := v.Task
 	switch end := t.Since.Add(v.Settings.LoopWait); {
@@ -273,6 +274,9 @@ func (v *View) asksOldLeader() bool {
 	t, u, l := v.Task, v.upstream(), v.leaderMember()
 	if t.Task.Kind != postgres.TaskStart || t.Task.AsPrimary || v.other() == nil || u == nil || !v.leaderReady() {
 		return false
+	}
+	if _, _, known := postgres.StandingOf(v.Local.Obs); !known {
+		return false // it would be started of nobody again, and cut again before it got on
 	}
 	if t.Task.Upstream == nil {
 		return true
