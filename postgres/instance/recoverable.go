@@ -2,6 +2,7 @@ package instance
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,13 +23,23 @@ func (i *Instance) restores() bool {
 	return i.recoverySection(s, stream{})["restore_command"] != ""
 }
 
+// mayRestore is restores, and asks PostgreSQL as well: a file that postgresql.conf includes may name the archive.
+func (i *Instance) mayRestore(ctx context.Context) bool {
+	if i.restores() {
+		return true
+	}
+	value := ""
+	c := command{
+		path: i.program(progPostgres), args: append(i.serverArguments(postgres.Settings{}, nil, false), "-C", "restore_command"),
+		env: i.toolEnvironment(), dir: i.cfg.StateDir, line: func(line string) { value = line },
+	}
+	return c.run(ctx) != nil || value != "" // what cannot be found out is left to PostgreSQL
+}
+
 // checkWay refuses to start a standby whose recovery would go for a timeline that its own checkpoint is not on the way to: pg_wal has the
 // history of a branch that left this one behind. PostgreSQL says so and ends only if it finds the checkpoint, which it looks for in the files
 // of the timelines on the way.
-func (i *Instance) checkWay(c *postgres.Control) error {
-	if i.restores() {
-		return nil
-	}
+func (i *Instance) checkWay(ctx context.Context, c *postgres.Control) error {
 	begin := postgres.Position{Timeline: c.Timeline, LSN: c.Checkpoint}
 	if l, err := i.readBackupLabel(); err != nil {
 		return err
@@ -37,7 +48,7 @@ func (i *Instance) checkWay(c *postgres.Control) error {
 	}
 	target := i.newestAfter(max(c.Timeline, c.MinRecoveryTimeline))
 	history, ok := i.historyOf(target)
-	if ok && timelineAt(target, history, begin.LSN) != begin.Timeline {
+	if ok && timelineAt(target, history, begin.LSN) != begin.Timeline && !i.mayRestore(ctx) {
 		return fmt.Errorf("requested timeline %d is not a child of this server's history: its checkpoint at %s is on timeline %d (hint: pg_wal holds the history file of a timeline that was left; this member has to be cloned anew)",
 			target, begin.LSN, begin.Timeline)
 	}
@@ -46,9 +57,9 @@ func (i *Instance) checkWay(c *postgres.Control) error {
 
 // checkRewound refuses what pg_rewind made if the log from where it has to be replayed is not there: the source does not keep it any more, and
 // what was here of it lies on the branch that was left.
-func (i *Instance) checkRewound(c *postgres.Control) error {
+func (i *Instance) checkRewound(ctx context.Context, c *postgres.Control) error {
 	l, err := i.readBackupLabel()
-	if l == nil || err != nil || i.restores() {
+	if l == nil || err != nil {
 		return err
 	}
 	target := i.newestAfter(max(c.Timeline, c.MinRecoveryTimeline))
@@ -62,7 +73,7 @@ func (i *Instance) checkRewound(c *postgres.Control) error {
 	}
 	size := postgres.LSN(c.WALSegmentSize)
 	for s := l.start / size * size; s <= max(last, l.start); s += size {
-		if !have[s] {
+		if !have[s] && !i.mayRestore(ctx) {
 			return fmt.Errorf("its log has to be replayed from %s on, and the part at %s is neither here nor on the source any more", l.start, s)
 		}
 	}

@@ -23,6 +23,20 @@ func TestStrayHistory(t *testing.T) {
 		_, err := b.try(postgres.Task{Kind: postgres.TaskStart, Upstream: a.upstream()})
 		wantError(t, err, "timeline 3 is not a child of this server's history", "cloned anew")
 	}
+	control, err := b.readControl(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := b.confPath(".base.conf")
+	own, err := os.ReadFile(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, base, string(own)+"\nrestore_command = 'cp /an/archive/%f %p'\n")
+	if err := b.checkWay(t.Context(), control); err != nil {
+		t.Errorf("with an archive that the operator has named in a file of his own: %v", err)
+	}
+	mustWrite(t, base, string(own))
 	mustWrite(t, b.historyPath(3), "1\t0/1000000\tbranched before\n2\tF/0\tlater\n")
 	b.must(postgres.Task{Kind: postgres.TaskStart, Upstream: a.upstream()})
 }

@@ -119,7 +119,7 @@ func (i *Instance) runRewind(ctx context.Context, u *postgres.Upstream, phase fu
 		if err != nil {
 			return err
 		}
-		if err := i.checkRewound(control); err != nil {
+		if err := i.checkRewound(ctx, control); err != nil {
 			return fmt.Errorf("rewind to %s: %w, so this copy has to be made anew", u.Name, err)
 		}
 		if err := i.syncAll(); err != nil {

@@ -45,7 +45,7 @@ func (i *Instance) start(ctx context.Context, t postgres.Task, phase func(postgr
 		return err
 	}
 	if !t.AsPrimary {
-		if err := i.checkWay(control); err != nil {
+		if err := i.checkWay(ctx, control); err != nil {
 			return err
 		}
 	}
