@@ -92,7 +92,7 @@ func followRecover(now time.Time, v *View) Verdict {
 // lineageWanted says whether our log has to be compared with the leader's before the next step.
 func (v *View) lineageWanted(now time.Time) bool {
 	if v.running() {
-		if v.repointed() {
+		if v.repointed() || v.foundStarting() {
 			return v.verdict().Divergence == postgres.DivergenceUnknown
 		}
 		silent := v.Local.NotStreaming
@@ -267,12 +267,18 @@ func followStart(now time.Time, v *View) Verdict {
 	return act("starting as a secondary", RunTask{Task: postgres.Task{Kind: postgres.TaskStart, Upstream: v.upstream()}, Why: WhyRejoin})
 }
 
+// foundStarting says whether a copy that was never consistent runs and lets nobody in, without a start of ours being under way.
+func (v *View) foundStarting() bool {
+	o := &v.Local.Obs
+	return v.running() && o.SQL == nil && o.Accepting == postgres.AcceptingStarting && o.NeverConsistent
+}
+
 // followFoundStarting stops an incomplete copy that lets nobody in, and was found so when the agent started: whom it asks for its log is not
 // known, and it cannot be pointed at another before. It is started anew, as a standby of the leader. What was consistent once is left alone.
 func followFoundStarting(now time.Time, v *View) Verdict {
-	o, end := &v.Local.Obs, v.Self.Started.Add(v.Settings.LoopWait)
+	end := v.Self.Started.Add(v.Settings.LoopWait)
 	switch {
-	case !v.running() || o.SQL != nil || o.Accepting != postgres.AcceptingStarting || !o.NeverConsistent:
+	case !v.foundStarting():
 		return pass("no incomplete copy is starting")
 	case v.verdict().Divergence != postgres.DivergenceNone || !v.leaderReady():
 		return pass("it was not compared with the leader's log")
