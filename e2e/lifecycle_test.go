@@ -182,8 +182,8 @@ func rewinds(c *cluster) {
 	old := c.healthy()
 	c.replicated(old, "before_the_loss")
 	c.query(old, "checkpoint")
-	if old.FreezeBackends("walsender") != 2 {
-		c.t.Fatal("there are not two WAL senders")
+	if n, err := old.FreezeBackends("walsender"); n != 2 || err != nil {
+		c.t.Fatalf("%d WAL senders are frozen, want 2: %v", n, err)
 	}
 	c.query(old, "create table diverged as select 1")
 	c.step(old.KillHost)

@@ -273,6 +273,12 @@ func (s *siege) acquires(request []byte) bool {
 
 func signalGuards(s *siege, n *testcluster.Node, sig syscall.Signal) {
 	s.t.Helper()
+	if sig == syscall.SIGSTOP {
+		if told, err := n.FreezeGuards(); told == 0 || err != nil {
+			s.t.Fatalf("freeze the guards of %s: %d are, %v", n.Name, told, err)
+		}
+		return
+	}
 	if n.SignalGuards(sig) == 0 {
 		s.t.Fatalf("%s has no guard", n.Name)
 	}

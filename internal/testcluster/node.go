@@ -62,9 +62,8 @@ func (n *Node) WriteConfigText(text string) error {
 }
 
 // FreezeBackends stops the server's processes whose title contains text as they are ("walsender"). It returns how many.
-func (n *Node) FreezeBackends(text string) int {
-	m := procs.Titled(n.DataDir, text)
-	return procs.Signal(procs.Find(m), m, syscall.SIGSTOP)
+func (n *Node) FreezeBackends(text string) (int, error) {
+	return procs.Freeze(procs.Titled(n.DataDir, text))
 }
 
 // ThawBackends lets them go on.
@@ -171,6 +170,9 @@ func (n *Node) SignalGuards(sig os.Signal) int {
 	return procs.Signal(procs.Find(m), m, sig)
 }
 
+// FreezeGuards stops the guard processes, spare ones too, as they are. It returns how many.
+func (n *Node) FreezeGuards() (int, error) { return procs.Freeze(n.guards()) }
+
 // Held lists the processes of this host that are held back to become a server.
 func (n *Node) Held() []int {
 	here, ours := procs.InDir(n.DataDir), procs.Runs(n.Program())
@@ -223,7 +225,7 @@ func (n *Node) Reload() error { return n.agent.signal(syscall.SIGHUP) }
 func (n *Node) KillAgent(ctx context.Context) error { return n.agent.end(ctx, syscall.SIGKILL) }
 
 // FreezeAgent stops the agent alone as it is.
-func (n *Node) FreezeAgent() error { return n.agent.signal(syscall.SIGSTOP) }
+func (n *Node) FreezeAgent() error { return n.agent.freeze() }
 
 // ThawAgent lets a frozen agent go on.
 func (n *Node) ThawAgent() error { return n.agent.signal(syscall.SIGCONT) }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/tanist-ha/tanist/internal/testcluster/procs"
 )
 
 // process is one program that the harness started, in its own session, so that a Ctrl-C at the terminal does not reach it.
@@ -67,6 +69,14 @@ func (p *process) signal(sig os.Signal) error {
 		return os.ErrProcessDone
 	}
 	return p.cmd.Process.Signal(sig)
+}
+
+// freeze stops the process as it is, and waits until it stands still.
+func (p *process) freeze() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return procs.AwaitStop(p.cmd.Process.Pid)
 }
 
 // end signals the process and waits for its end.

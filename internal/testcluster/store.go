@@ -183,14 +183,19 @@ func (e *ensemble) Kill(ctx context.Context, which ...int) error {
 	return nil
 }
 
-func (e *ensemble) Freeze(which ...int) error { return e.signal(which, syscall.SIGSTOP) }
-
-func (e *ensemble) Thaw(which ...int) error { return e.signal(which, syscall.SIGCONT) }
-
-func (e *ensemble) signal(which []int, sig os.Signal) error {
+func (e *ensemble) Freeze(which ...int) error {
 	for _, s := range e.chosen(which) {
-		if err := s.proc.signal(sig); err != nil {
-			return fmt.Errorf("signal the store at %s: %w", s.address, err)
+		if err := s.proc.freeze(); err != nil {
+			return fmt.Errorf("freeze the store at %s: %w", s.address, err)
+		}
+	}
+	return nil
+}
+
+func (e *ensemble) Thaw(which ...int) error {
+	for _, s := range e.chosen(which) {
+		if err := s.proc.signal(syscall.SIGCONT); err != nil {
+			return fmt.Errorf("thaw the store at %s: %w", s.address, err)
 		}
 	}
 	return nil

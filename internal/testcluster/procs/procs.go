@@ -7,6 +7,7 @@ package procs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,6 +103,46 @@ func Signal(pids []int, m Match, sig os.Signal) int {
 	return told
 }
 
+// Freeze stops each process that matches as it is, and waits until it stands still. It returns how many it told.
+func Freeze(m Match) (told int, err error) {
+	pids := Find(m)
+	told = Signal(pids, m, syscall.SIGSTOP)
+	for _, pid := range pids {
+		if m(pid) {
+			err = errors.Join(err, AwaitStop(pid))
+		}
+	}
+	return told, err
+}
+
+// AwaitStop waits until a process that was sent SIGSTOP stands still: the kernel stops its threads when one of them takes the signal, and on a
+// busy machine the others go on until that one gets a processor.
+func AwaitStop(pid int) error {
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !still(pid) {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return fmt.Errorf("process %d does not stop", pid)
+		}
+	}
+	return nil
+}
+
+// still says whether no thread of a process runs; one that has ended does not.
+func still(pid int) bool {
+	threads, _ := os.ReadDir(proc(pid, "task"))
+	for _, thread := range threads {
+		if s, err := stat(pid, proc(pid, "task/"+thread.Name()+"/stat")); err == nil && s.Alive() && s.State != 'T' {
+			return false
+		}
+	}
+	return true
+}
+
 // Kill ends all processes that match with SIGKILL, again and again until none is found.
 func Kill(ctx context.Context, m Match) error {
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -132,8 +173,10 @@ type State struct {
 func (s State) Alive() bool { return s.State != 'Z' && s.State != 'X' }
 
 // Stat reads /proc/PID/stat.
-func Stat(pid int) (State, error) {
-	raw, err := os.ReadFile(proc(pid, "stat"))
+func Stat(pid int) (State, error) { return stat(pid, proc(pid, "stat")) }
+
+func stat(pid int, file string) (State, error) {
+	raw, err := os.ReadFile(file)
 	if err != nil {
 		return State{}, err
 	}
@@ -141,7 +184,7 @@ func Stat(pid int) (State, error) {
 	end := bytes.LastIndexByte(raw, ')')
 	f := strings.Fields(string(raw[end+1:]))
 	if end < 0 || len(f) < 20 {
-		return State{}, fmt.Errorf("read /proc/%d/stat: %d fields", pid, len(f))
+		return State{}, fmt.Errorf("read %s: %d fields", file, len(f))
 	}
 	num := func(field int) uint64 {
 		n, _ := strconv.ParseUint(f[field-3], 10, 64)

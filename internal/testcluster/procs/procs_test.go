@@ -6,6 +6,7 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -53,5 +54,23 @@ func await(t *testing.T, what string, ok func() bool) {
 		case <-deadline:
 			t.Fatalf("not %s", what)
 		}
+	}
+}
+
+// TestAwaitStop: when it returns, the process stands still.
+func TestAwaitStop(t *testing.T) {
+	c := exec.Command("sh", "-c", "while :; do :; done")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Process.Kill(); _ = c.Wait() }()
+	if err := c.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := AwaitStop(c.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Stat(c.Process.Pid); err != nil || s.State != 'T' {
+		t.Errorf("it is in state %c, %v", s.State, err)
 	}
 }
