@@ -159,7 +159,7 @@ func (v *View) statusAt(now, next time.Time, m *Machine) *Status {
 		State: v.state(), Role: v.role(), Observed: v.Local.Obs, ObservedAt: v.Local.Sent,
 		Cluster: v.Store.Cluster, ClusterAt: v.Store.At, StoreSeen: v.Store.Answered, StoreProblem: v.Store.Problem,
 		Accepting: v.accepting(), Settings: v.Settings, Fence: v.describeFence(), Watchdog: v.describeWatchdog(now), NoWatchdog: v.NoWatchdog(now), Reason: m.last.Reason,
-		Notices: v.notices(now), NextLoop: next, ShuttingDown: !v.Shutdown.IsZero(), Member: v.member(),
+		Notices: v.notices(now), NextLoop: next, ShuttingDown: !v.Shutdown.IsZero(), Named: v.nameChecked(), Member: v.member(),
 	}
 	if v.leads() {
 		s.Authority = v.Lease.Auth

@@ -34,6 +34,7 @@ type Status struct {
 	Busy         []string // actions under way, in the order of their lanes: what the node waits for beside time
 	NextLoop     time.Time
 	ShuttingDown bool
+	Named        bool // no other agent runs under our name
 	RuleCounts   map[RuleID]uint64
 	FenceFired   uint64         // how often the fence has ended the server; without a fault that explains it, a bug
 	Demotions    uint64         // how often the server was stopped because it had no right to write, or nobody guarded it

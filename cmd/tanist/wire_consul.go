@@ -94,9 +94,10 @@ func entry(cfg *config.Config, section *config.Consul, s *ha.Status) (want shown
 	}}, true
 }
 
+// due says whether the catalog is to be put right. An agent that may have another one's name leaves alone what is there: it is that one's.
 func (c *catalog) due(s *ha.Status) bool {
 	want, known := entry(c.agent.cfg, c.section.Load(), s)
-	return known && (!reflect.DeepEqual(want, c.shown) || want.service == nil && !c.tried)
+	return known && (s.Named || c.tried) && (!reflect.DeepEqual(want, c.shown) || want.service == nil && !c.tried)
 }
 
 // follow makes the catalog show what it should.

@@ -13,7 +13,7 @@ import (
 )
 
 func status(state dcs.State, role dcs.Role) *ha.Status {
-	return &ha.Status{State: state, Settings: ha.Settings{TTL: 30 * time.Second},
+	return &ha.Status{State: state, Named: true, Settings: ha.Settings{TTL: 30 * time.Second},
 		Member: dcs.MemberData{State: state, Role: role, ConnURL: "postgres://h:1/postgres", APIURL: "http://h:2/patroni"}}
 }
 
@@ -77,5 +77,10 @@ func TestEntryIsDue(t *testing.T) {
 	c.tried = false
 	if !c.due(running) {
 		t.Error("what an earlier run has left is not looked for")
+	}
+	unnamed := status(dcs.StateStopped, dcs.RoleReplica)
+	unnamed.Named = false
+	if c.due(unnamed) {
+		t.Error("an agent whose name another one may have takes away that one's entry")
 	}
 }

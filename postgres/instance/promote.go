@@ -47,20 +47,15 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 			return err
 		}
 	}
-	if err := context.Cause(ctx); err != nil {
+	if err = context.Cause(ctx); err == nil {
+		err = i.removeMarker() // a start whose agent has died leaves it there, and it says: no row of its own
+	}
+	if err != nil {
 		return errors.Join(err, i.dropSkipped())
 	}
-	// Both files concern the server that is about to be signalled, so they need not reach the disk. The note comes first: from the other file on
-	// any SIGUSR1, also one from the server's own processes, promotes it; a busy startup process obeys minutes later; and we may die at any time.
-	if err := os.WriteFile(i.askedPath(), fmt.Appendf(nil, "%d %d\n", r.id.PID, r.id.Start), i.fileMode()); err != nil {
-		return fmt.Errorf("note that the promotion is asked for: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(i.cfg.DataDir, "promote"), nil, i.fileMode()); err != nil {
-		return errors.Join(fmt.Errorf("ask for the promotion: %w", err), i.remove("promote"))
-	}
 	ctx = context.WithoutCancel(ctx)
-	if err := signalPostmaster(r, unix.SIGUSR1); err != nil {
-		return errors.Join(fmt.Errorf("signal the postmaster: %w", err), i.remove("promote"))
+	if err := i.askToPromote(r); err != nil {
+		return err
 	}
 	phase(postgres.Phase{Name: postgres.PhaseSignalled})
 	if err := i.awaitProduction(ctx, r, control); err != nil {
@@ -74,6 +69,22 @@ func (i *Instance) promote(ctx context.Context, t postgres.Task, phase func(post
 	s, _ := i.currentSettings()
 	on, _ := postgres.ParseBool(s.Parameters["archive_mode"])
 	return i.confirmTimeline(t.Timeline, on || s.Parameters["archive_mode"] == "always")
+}
+
+// askToPromote leaves a note, and tells the postmaster. Both files concern the server that is about to be signalled, so they need not reach the
+// disk. The note comes first: from the other file on any SIGUSR1, also one from the server's own processes, promotes it; a busy startup process obeys
+// minutes later; and we may die at any time.
+func (i *Instance) askToPromote(r *run) error {
+	if err := os.WriteFile(i.askedPath(), fmt.Appendf(nil, "%d %d\n", r.id.PID, r.id.Start), i.fileMode()); err != nil {
+		return fmt.Errorf("note that the promotion is asked for: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(i.cfg.DataDir, "promote"), nil, i.fileMode()); err != nil {
+		return errors.Join(fmt.Errorf("ask for the promotion: %w", err), i.remove("promote"))
+	}
+	if err := signalPostmaster(r, unix.SIGUSR1); err != nil {
+		return errors.Join(fmt.Errorf("signal the postmaster: %w", err), i.remove("promote"))
+	}
+	return nil
 }
 
 // askedPath names the file that holds the postmaster which was told to promote. It says nothing of any other one, so it need not be removed.

@@ -31,3 +31,18 @@ func TestPromotionIsNotedFirst(t *testing.T) {
 	}
 	n.must(postgres.Task{Kind: postgres.TaskPromote})
 }
+
+// TestPromotionEndsTheMarker: who began the start of a copy may have died before it was over, and what it left says that the directory has no row of
+// its own. Of a server that writes that is untrue.
+func TestPromotionEndsTheMarker(t *testing.T) {
+	n := founded(t, testConfig(t, needServer(t), "a"))
+	n.must(postgres.Task{Kind: postgres.TaskStop})
+	n.must(postgres.Task{Kind: postgres.TaskStart})
+	if err := n.writeMarker(marker{Work: postgres.TaskRewind, Whole: true}); err != nil {
+		t.Fatal(err)
+	}
+	n.must(postgres.Task{Kind: postgres.TaskPromote})
+	if m := n.readMarker(); m != nil {
+		t.Errorf("the primary's directory is marked as %+v", m)
+	}
+}

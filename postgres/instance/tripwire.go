@@ -17,13 +17,11 @@ func (i *Instance) trip(ctx context.Context, r *run, conn postgres.Conn) (untrip
 	if err != nil {
 		return nil, err
 	}
-	watch, stop := context.WithCancel(i.life)
 	h := i.backend(rows)
-	if h == nil {
-		stop()
-		i.tellDisturbed(r.id) // it has ended already
+	if h == nil { // it has ended already, which the look that is under way finds out, or it runs where we see no processes
 		return func() {}, nil
 	}
+	watch, stop := context.WithCancel(i.life)
 	i.goroutines.Add(1)
 	go func() {
 		defer i.goroutines.Done()
