@@ -22,7 +22,7 @@ func Example() {
 	}
 	defer b.Close()
 
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	client := dcs.NewClient(b, dcs.Options{Scope: "main", Name: "node1"})
 	_, err = client.Load(ctx)
