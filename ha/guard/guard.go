@@ -212,12 +212,20 @@ func (g *Guard) Describe() string {
 	return text
 }
 
-// Close lets go of the guard process: an idle one ends, an armed one goes on guarding its server. It must be the last call.
+// closePatience bounds how long Close waits for a guard process that is being started: where the disk of its program hangs, nothing cuts that short.
+const closePatience = 5 * time.Second
+
+// Close lets go of the guard process: an idle one ends, an armed one goes on guarding its server. It must be the last call. It fails where a guard
+// process is being started on a disk that hangs, in the place of one that ended.
 func (g *Guard) Close() error {
-	g.turn <- struct{}{}
+	g.end()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), closePatience, errors.New("a guard process that is being started does not run"))
+	defer cancel()
+	if err := g.takeTurn(ctx); err != nil {
+		return fmt.Errorf("close the guard: %w", err)
+	}
 	g.closed = true
 	g.mu.Lock()
-	g.end()
 	p, spare := g.current, g.spare
 	g.current, g.spare = nil, nil
 	g.trouble = "closed"
@@ -233,7 +241,15 @@ func (g *Guard) Close() error {
 		}
 	}
 	<-g.turn
-	g.goroutines.Wait()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.goroutines.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done(): // it goes, or ends, when the disk is back: nobody has armed it
+	}
 	return nil
 }
 

@@ -129,6 +129,37 @@ func TestDiskHangsUnderTheGuard(t *testing.T) {
 	}
 }
 
+// TestCloseWhileASpareHangs: an agent ends although the spare guard that it starts waits for the disk, which nothing can cut short.
+func TestCloseWhileASpareHangs(t *testing.T) {
+	needRoot(t)
+	d := mount(t)
+	clock, err := bootclock.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := guard.New(guard.Config{Executable: d.program, Boottime: clock.Boottime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := victim(t)
+	d.hang(t)
+	now := clock.Now()
+	end := now.Add(time.Hour)
+	if err := g.Arm(t.Context(), ha.FenceOrder{Postmaster: &p, Fast: end, Quit: end, Kill: end, At: now}); err != nil { // begins to start a spare
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- g.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Close waits for the disk")
+	}
+}
+
 // evict has the kernel reclaim every page of the guard that is not locked, and the rest of the file from the page cache.
 func evict(t *testing.T, pid int, file *os.File) {
 	t.Helper()
