@@ -41,9 +41,17 @@ func TestFailsafe(t *testing.T) {
 	}
 }
 
-// listed waits until all nodes are in /failsafe, and know it.
+// listed waits until all nodes are in /failsafe, and know it. Whose session has ended with the store's silence is taken out by the leader, and comes
+// back with its member key.
 func (s *siege) listed() {
 	s.t.Helper()
+	for _, n := range s.Nodes {
+		eventually(s.t, n.Name+" is a member", func() (bool, string) {
+			kv, err := s.Store.Get(s.t.Context(), s.Key("members/"+n.Name))
+			return err == nil && kv != nil, fmt.Sprint(kv, err)
+		})
+	}
+	s.wait(2 * time.Second) // two loops of the leader, in which it sees them
 	for _, n := range s.Nodes {
 		eventually(s.t, n.Name+" knows everybody in /failsafe", func() (bool, string) {
 			_, body, err := n.REST(s.t.Context(), "GET", "/failsafe", nil)
