@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // seeds is how many seeds a sweep has; with -short only a few, as each costs a tenth of a second.
 func seeds() uint64 {
 	if testing.Short() {
-		return min(*seedsFlag, 40)
+		return min(*seedsFlag, 15)
 	}
 	return *seedsFlag
 }
