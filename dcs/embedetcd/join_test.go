@@ -62,7 +62,7 @@ func healthy(n int) func([]members.Member) bool {
 // waiting begins to start a member, and returns when its log says why it waits. giveUp ends the start and returns its error.
 func waiting(t testing.TB, cfg embedetcd.Config, why string) (giveUp func() error) {
 	t.Helper()
-	log := &lines{}
+	log := &servertest.Log{}
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	ctx, cancel := context.WithCancel(within(t, limit))
 	ended := make(chan error, 1)
@@ -70,7 +70,7 @@ func waiting(t testing.TB, cfg embedetcd.Config, why string) (giveUp func() erro
 		_, err := embedetcd.Start(ctx, cfg)
 		ended <- err
 	}()
-	log.wait(t, why)
+	log.Wait(within(t, limit), t, why)
 	return func() error {
 		cancel()
 		return <-ended
@@ -100,7 +100,7 @@ func TestFoundingWaitsForAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &lines{}
+	log := &servertest.Log{}
 	configs[0].Logger = slog.New(slog.NewTextHandler(log, nil))
 	ctx, cancel := context.WithCancel(within(t, limit))
 	type result struct {
@@ -114,7 +114,7 @@ func TestFoundingWaitsForAll(t *testing.T) {
 	}
 	go run(ctx, configs[0])
 	go run(ctx, configs[1])
-	log.wait(t, "m2 does not answer")
+	log.Wait(within(t, limit), t, "m2 does not answer")
 	cancel()
 	for range 2 {
 		if r := <-started; !errors.Is(r.err, context.Canceled) {
@@ -145,7 +145,7 @@ func TestDisagreement(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			log := &lines{}
+			log := &servertest.Log{}
 			configs[0].Logger = slog.New(slog.NewTextHandler(log, nil))
 			tc.change(&configs[1])
 			ctx, cancel := context.WithCancel(within(t, limit))
@@ -156,7 +156,7 @@ func TestDisagreement(t *testing.T) {
 					ended <- err
 				}()
 			}
-			log.wait(t, tc.say)
+			log.Wait(within(t, limit), t, tc.say)
 			cancel()
 			for range 2 {
 				if err := <-ended; err == nil {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -209,7 +208,7 @@ func TestDamagedData(t *testing.T) {
 			if err := os.WriteFile(files[0], []byte(strings.Repeat("this is not a file of etcd. ", 1000)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			log := &lines{}
+			log := &servertest.Log{}
 			configs[0].Logger = slog.New(slog.NewTextHandler(log, nil))
 			if _, err = embedetcd.Start(within(t, limit), configs[0]); err == nil {
 				t.Fatal("started on damaged data")
@@ -220,35 +219,4 @@ func TestDamagedData(t *testing.T) {
 			}
 		})
 	}
-}
-
-// lines collects a log.
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// wait waits until the log holds text.
-func (l *lines) wait(t testing.TB, text string) {
-	t.Helper()
-	ctx := within(t, limit)
-	for again := time.NewTicker(10 * time.Millisecond); !strings.Contains(l.String(), text); {
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			t.Fatalf("the log never says %q:\n%s", text, l)
-		}
-	}
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -26,7 +26,7 @@ func TestFullDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &lines{}
+	log := &servertest.Log{}
 	for i := range configs {
 		configs[i].QuotaBytes, configs[i].Logger = 16<<20, slog.New(slog.NewTextHandler(log, nil))
 	}
@@ -80,7 +80,7 @@ func TestFullDatabase(t *testing.T) {
 		want = append(want, "handing etcd's leadership over")
 	}
 	for _, text := range want {
-		log.wait(t, text)
+		log.Wait(within(t, limit), t, text)
 	}
 
 	live := 0

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +36,7 @@ func TestOldVersionIsSaid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := etcdtest.Start(t, etcdtest.Options{Tool: c.tool})[0]
-			var log lines
+			var log servertest.Log
 			b, err := New(Config{Endpoints: []string{server.Endpoint}, FollowMembers: true, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 			if err != nil {
 				t.Fatal(err)
@@ -79,22 +78,4 @@ func TestOldVersionIsSaid(t *testing.T) {
 			}
 		})
 	}
-}
-
-// lines collects what is logged.
-type lines struct {
-	mu  sync.Mutex
-	all strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
 }

@@ -73,9 +73,13 @@ func (i *Instance) checkRewound(ctx context.Context, c *postgres.Control) error 
 	}
 	size := postgres.LSN(c.WALSegmentSize)
 	for s := l.start / size * size; s <= max(last, l.start); s += size {
-		if !have[s] && !i.mayRestore(ctx) {
-			return fmt.Errorf("its log has to be replayed from %s on, and the part at %s is neither here nor on the source any more", l.start, s)
+		if have[s] {
+			continue
 		}
+		if i.mayRestore(ctx) {
+			return nil
+		}
+		return fmt.Errorf("its log has to be replayed from %s on, and the part at %s is neither here nor on the source any more", l.start, s)
 	}
 	return nil
 }
@@ -83,7 +87,8 @@ func (i *Instance) checkRewound(ctx context.Context, c *postgres.Control) error 
 var errNeverConsistent = errors.New("this copy was never consistent: only a start as a standby can bring it to its end")
 
 // checkConsistent refuses crash recovery of a copy that was never consistent, and with it a rewind: alone, PostgreSQL replays what is there of
-// its log and lets writes in, although pages may be from after that (PostgreSQL source: FinishWalRecovery complains in archive recovery only).
+// its log and lets writes in, although pages may be from after that (PostgreSQL source: FinishWalRecovery complains only in archive recovery, or
+// where the end of a backup has to be in the log).
 // Such a copy may have been shut down in order while it still replayed.
 func (i *Instance) checkConsistent(c *postgres.Control) error {
 	never, err := i.neverConsistent(c)

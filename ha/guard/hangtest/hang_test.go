@@ -81,10 +81,9 @@ func identify(t *testing.T, pid int) postgres.Postmaster {
 	return p
 }
 
-// Claim 5.8: the guard fires although the disk under its own program hangs and nothing of it but what is locked is left in memory.
-func TestDiskHangsUnderTheGuard(t *testing.T) {
-	needRoot(t)
-	d := mount(t)
+// guardOn starts a guard whose program lies on the disk.
+func guardOn(t *testing.T, d *mounted) (*guard.Guard, *bootclock.Clock) {
+	t.Helper()
 	clock, err := bootclock.New()
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +92,14 @@ func TestDiskHangsUnderTheGuard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return g, clock
+}
+
+// Claim 5.8: the guard fires although the disk under its own program hangs and nothing of it but what is locked is left in memory.
+func TestDiskHangsUnderTheGuard(t *testing.T) {
+	needRoot(t)
+	d := mount(t)
+	g, clock := guardOn(t, d)
 	defer g.Close()
 	if strings.Contains(g.Describe(), "not locked") {
 		t.Errorf("%s", g.Describe())
@@ -133,14 +140,7 @@ func TestDiskHangsUnderTheGuard(t *testing.T) {
 func TestCloseWhileASpareHangs(t *testing.T) {
 	needRoot(t)
 	d := mount(t)
-	clock, err := bootclock.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := guard.New(guard.Config{Executable: d.program, Boottime: clock.Boottime})
-	if err != nil {
-		t.Fatal(err)
-	}
+	g, clock := guardOn(t, d)
 	p, _ := victim(t)
 	d.hang(t)
 	now := clock.Now()
