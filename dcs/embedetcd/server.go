@@ -27,7 +27,7 @@ type Server struct {
 	voter chan struct{} // closed when the member has a vote, or has ended
 
 	tidying sync.Mutex
-	missed  map[uint64]bool // members that did not answer at the last look; with tidying held
+	waited  map[uint64]int // in how many looks in a row a member was waited for; with tidying held
 
 	stopOnce sync.Once
 	stopped  chan struct{} // etcd's goroutines have ended
@@ -49,7 +49,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("embedded etcd: start: %w", context.Cause(ctx))
 	}
-	s := &Server{done: make(chan struct{}), stopped: make(chan struct{}), voter: make(chan struct{}), missed: map[uint64]bool{}, cfg: cfg}
+	s := &Server{done: make(chan struct{}), stopped: make(chan struct{}), voter: make(chan struct{}), waited: map[uint64]int{}, cfg: cfg}
 	s.streams, s.end = context.WithCancel(context.Background())
 	for _, u := range e.AdvertiseClientUrls {
 		s.endpoints = append(s.endpoints, u.String())

@@ -187,6 +187,7 @@ func TestAddressInUse(t *testing.T) {
 
 // TestDamagedData: what ends a stand-alone etcd is an error here, not the end of the process.
 func TestDamagedData(t *testing.T) {
+	servertest.Slow(t)
 	for _, pattern := range []string{"member/wal/*.wal", "member/snap/db"} {
 		t.Run(filepath.Base(pattern), func(t *testing.T) {
 			configs, err := embedetcd.Local(1, t.TempDir(), nil)

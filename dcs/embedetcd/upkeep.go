@@ -33,7 +33,7 @@ func (s *Server) upkeep() {
 		case <-ticker.C:
 		}
 		ctx, cancel := context.WithTimeout(s.streams, upkeepTimeout)
-		if err := s.Tidy(ctx); err != nil && ctx.Err() == nil {
+		if err := s.Tidy(ctx); err != nil && s.streams.Err() == nil {
 			say(err)
 		}
 		cancel()
@@ -52,16 +52,17 @@ func (s *Server) Tidy(ctx context.Context) error {
 		if err := s.compact(ctx); err != nil {
 			return fmt.Errorf("drop old versions of keys: %w", err)
 		}
+		s.etcd.Server.Backend().ForceCommit() // how much is in use is counted then
 	}
 	if s.wants(len(full) > 0) {
 		if err := s.defragment(ctx, len(full) > 0); err != nil {
 			return fmt.Errorf("rewrite the database: %w", err)
 		}
 	}
-	if full[s.etcd.Server.MemberID()] {
-		return s.disarm(ctx)
+	if len(full) == 0 {
+		return nil
 	}
-	return nil
+	return s.disarm(ctx, full)
 }
 
 func (s *Server) quota() int64 { return s.etcd.Config().QuotaBackendBytes }
@@ -88,15 +89,19 @@ func (s *Server) compact(ctx context.Context) error {
 // wants says whether this member's file is worth rewriting. While writes are refused, less is.
 func (s *Server) wants(full bool) bool {
 	be := s.etcd.Server.Backend()
-	return worthwhile(be.Size(), be.SizeInUse(), full)
+	return worthwhile(be.Size(), be.SizeInUse(), s.quota(), full)
 }
 
-func worthwhile(size, used int64, full bool) bool {
+func worthwhile(size, used, quota int64, full bool) bool {
 	if full {
-		return size-used > size/10
+		return size > quota/2 && size-used > max(size/32, 64<<10) // etcd leaves some free pages in a new file
 	}
 	return size-used > max(wasteful, size/2)
 }
+
+// fills says whether a file leaves less than a tenth of the quota free. One that does is worth rewriting, or there is nothing to be won by that:
+// there is none for which nobody does anything.
+func fills(size, quota int64) bool { return size > quota-quota/10 }
 
 // defragment rewrites this member's file if it is its turn. A leader only hands the leadership over: it is a follower when it looks again.
 func (s *Server) defragment(ctx context.Context, full bool) error {
@@ -105,18 +110,18 @@ func (s *Server) defragment(ctx context.Context, full bool) error {
 	members.Look(ctx, others, s.cfg.ClientTLS)
 	leads, heir := srv.Leader() == srv.MemberID(), uint64(0)
 	for _, m := range others {
-		waits := worthwhile(m.SizeBytes, m.InUseBytes, full)
-		switch {
-		case m.SizeBytes == 0 && !s.missed[m.ID]:
-			s.missed[m.ID] = true
-			return nil // it does not answer: it may be rewriting its own file at this moment
-		case m.SizeBytes == 0:
-		case waits && !m.Leader && (leads || m.ID < uint64(srv.MemberID())):
-			return nil // it comes first
-		case m.Healthy && !m.Learner && heir == 0:
+		silent := m.SizeBytes == 0 // it may be rewriting its own file at this moment
+		first := m.Healthy && !m.Leader && (leads || m.ID < uint64(srv.MemberID())) && worthwhile(m.SizeBytes, m.InUseBytes, s.quota(), full)
+		if looks := s.waited[m.ID]; silent && looks < 1 || first && looks < 5 { // its quota may be another, or its disk full
+			s.waited[m.ID]++
+			return nil
+		}
+		if !silent && !first {
+			delete(s.waited, m.ID)
+		}
+		if m.Healthy && !m.Learner && heir == 0 {
 			heir = m.ID
 		}
-		s.missed[m.ID] = m.SizeBytes == 0
 	}
 	if leads && heir != 0 {
 		s.cfg.logger().Info("handing etcd's leadership over, to rewrite the database", "to", fmt.Sprintf("%x", heir))
@@ -141,26 +146,34 @@ func (s *Server) others() []members.Member {
 	return out
 }
 
-// disarm ends this member's alarm when a tenth of its quota is free again, and so is the same on the others: a member that still is full would
-// only raise its own with the next write.
-func (s *Server) disarm(ctx context.Context) error {
-	srv, most := s.etcd.Server, s.quota()-s.quota()/10
-	if used := srv.Backend().SizeInUse(); used > most {
-		return fmt.Errorf("the etcd database holds %d bytes of a quota of %d, without old versions of keys: find out who writes them, or raise quota_backend_bytes",
+// disarm ends alarms if no member fills its quota any more; one that did would raise its own with the next write. Each ends its own alarm, and the
+// leader also those of members that do not come back: etcd keeps them.
+func (s *Server) disarm(ctx context.Context, full map[types.ID]bool) error {
+	srv, be := s.etcd.Server, s.etcd.Server.Backend()
+	if size, used := be.Size(), be.SizeInUse(); fills(size, s.quota()) {
+		if worthwhile(size, used, s.quota(), true) {
+			return nil // its turn is still to come
+		}
+		return fmt.Errorf("the etcd database holds %d bytes of a quota of %d, without old versions of keys: find out who writes them, or raise quota_backend_bytes on all members",
 			used, s.quota())
 	}
 	others := s.others()
 	members.Look(ctx, others, s.cfg.ClientTLS)
-	for _, m := range append(others, members.Member{SizeBytes: srv.Backend().Size()}) {
-		if m.SizeBytes > most {
-			return nil // its turn is still to come
+	for _, m := range others {
+		if m.Healthy && fills(m.SizeBytes, s.quota()) {
+			return fmt.Errorf("the etcd database of member %s still holds %d bytes of a quota of %d here (hint: quota_backend_bytes has to be the same on all members)", m.Name, m.SizeBytes, s.quota())
 		}
 	}
-	_, err := srv.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, MemberID: uint64(srv.MemberID()), Alarm: pb.AlarmType_NOSPACE})
-	if err != nil {
-		return fmt.Errorf("end the alarm of the full database: %w", err)
+	for id := range full {
+		if id != srv.MemberID() && !s.Leads() {
+			continue
+		}
+		_, err := srv.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, MemberID: uint64(id), Alarm: pb.AlarmType_NOSPACE})
+		if err != nil {
+			return fmt.Errorf("end the alarm of the full database: %w", err)
+		}
+		s.cfg.logger().Warn("the etcd database has room again: it takes writes", "size", be.Size(), "quota", s.quota())
 	}
-	s.cfg.logger().Warn("the etcd database has room again: it takes writes", "size", srv.Backend().Size(), "quota", s.quota())
 	return nil
 }
 

@@ -5,10 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
@@ -22,37 +27,40 @@ func TestFullDatabase(t *testing.T) {
 	if testing.Short() {
 		t.Skip("writes 16 MiB to three members")
 	}
+	const quota = 16 << 20
 	configs, err := embedetcd.Local(3, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &servertest.Log{}
+	all, log := &servertest.Log{}, make([]*servertest.Log, len(configs))
 	for i := range configs {
-		configs[i].QuotaBytes, configs[i].Logger = 16<<20, slog.New(slog.NewTextHandler(log, nil))
+		log[i] = &servertest.Log{}
+		configs[i].QuotaBytes, configs[i].Logger = quota, slog.New(slog.NewTextHandler(io.MultiWriter(log[i], all), nil))
 	}
 	servers := startAll(t, configs)
-	full := servers[0] // who takes the writes raises the alarm: if that is the leader, it has to give up the leadership to be rewritten
-	for _, s := range servers {
+	full := 0 // who takes the writes raises the alarm: if that is the leader, it has to give up the leadership to be rewritten
+	for i, s := range servers {
 		if s.Leads() {
-			full = s
+			full = i
 		}
 	}
-	b := open(t, etcd3.Config{Endpoints: full.Endpoints(), InOrder: true})
-	fill := func(key func(i int) string) {
+	b := open(t, etcd3.Config{Endpoints: servers[full].Endpoints(), InOrder: true})
+	value := bytes.Repeat([]byte("x"), 512<<10)
+	fill := func(key string) {
 		t.Helper()
-		value := bytes.Repeat([]byte("x"), 512<<10)
-		for i := range 100 {
-			_, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: key(i), Value: value}}})
-			if err != nil {
-				if !strings.Contains(err.Error(), "space") {
-					t.Fatalf("a full database: %v", err)
-				}
+		for range 100 {
+			_, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: key, Value: value}}})
+			switch {
+			case err == nil:
+			case strings.Contains(err.Error(), "space"):
 				return
+			default: // an election
+				t.Logf("not yet: %v", err)
 			}
 		}
 		t.Fatal("the quota is not in force")
 	}
-	fill(func(int) string { return "/versions" })
+	fill("/versions")
 	put := func() error {
 		_, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("v")}}})
 		return err
@@ -60,38 +68,114 @@ func TestFullDatabase(t *testing.T) {
 	if put() == nil {
 		t.Fatal("a full database takes writes")
 	}
-	led := false // under load etcd may have moved the leadership by itself
-	tidyAll := func() (last error) {
-		for _, s := range servers {
-			led = led || s == full && s.Leads()
-			if err := s.Tidy(within(t, limit)); err != nil {
-				last = err
+	// tidyAll has each member look once, and shows that none rewrites its file while it leads.
+	tidyAll := func() (all error) {
+		for i, s := range servers {
+			led, before := s.Leads(), rewritten(log[i])
+			all = errors.Join(all, s.Tidy(within(t, limit)))
+			if led && s.Leads() && rewritten(log[i]) != before {
+				t.Errorf("the leader rewrote its database:\n%s", log[i])
 			}
 		}
-		return last
+		return all
 	}
-	for put() != nil {
-		if err := tidyAll(); err != nil {
-			t.Logf("not yet: %v", err)
+	// roomAgain is whether they make room; if not, they say why, and say it again: how much is in use is known when old versions are gone.
+	roomAgain := func() bool {
+		said := 0
+		for range 200 {
+			err := tidyAll()
+			switch {
+			case put() == nil:
+				return true
+			case err == nil:
+			case !strings.Contains(err.Error(), "raise quota_backend_bytes"):
+				t.Logf("not yet: %v", err)
+			default:
+				if said++; said == 20 {
+					return false
+				}
+			}
 		}
+		t.Fatalf("they neither make room nor say why:\n%s", all)
+		return false
 	}
-	want := []string{"has reached its quota", "rewrote the etcd database", "has room again"}
-	if led {
-		want = append(want, "handing etcd's leadership over")
+	if !roomAgain() {
+		t.Fatal("old versions of a key are taken for live data")
 	}
-	for _, text := range want {
-		log.Wait(within(t, limit), t, text)
+	for i := range servers {
+		log[i].Wait(within(t, limit), t, "rewrote the etcd database")
 	}
+	all.Wait(within(t, limit), t, "has reached its quota")
+	all.Wait(within(t, limit), t, "has room again")
 
-	live := 0
-	for err = nil; err == nil || !strings.Contains(err.Error(), "raise quota_backend_bytes"); err = tidyAll() {
-		if put() == nil { // what was rewritten may have room for some more
-			fill(func(int) string { live++; return fmt.Sprint("/live", live) })
+	// write makes room if it has to, and says whether there was some.
+	write := func(key string, value []byte) bool {
+		for range 20 {
+			_, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: key, Value: value}}})
+			switch {
+			case err == nil:
+				return true
+			case !strings.Contains(err.Error(), "space"): // an election
+				t.Logf("not yet: %v", err)
+			case !roomAgain():
+				return false
+			}
 		}
+		t.Fatal("what is called room is none")
+		return false
+	}
+	// Live data that fills 84 in 100, and more; the rest are old versions.
+	for live := range quota * 84 / 100 / len(value) {
+		if !write(fmt.Sprint("/live", live), value) {
+			t.Fatalf("%d values of %d bytes are too much", live, len(value))
+		}
+	}
+	for more, room := 0, true; room; more++ {
+		fill("/versions")
+		room = roomAgain() && write(fmt.Sprint("/more", more), value[:len(value)/2])
 	}
 	if put() == nil {
 		t.Fatal("a database full of live data takes writes")
 	}
+}
+
+// rewritten counts how often a member rewrote its file.
+func rewritten(log *servertest.Log) int {
+	return strings.Count(log.String(), "rewrote the etcd database")
+}
+
+// TestAlarmOfAMemberThatIsGone: etcd keeps the alarm of a member that was removed or does not come back, which nobody but the others can end.
+func TestAlarmOfAMemberThatIsGone(t *testing.T) {
+	servertest.Slow(t)
+	servers := start(t, 3)
+	conn, err := grpc.NewClient(strings.TrimPrefix(servers[0].Endpoints()[0], "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	b := open(t, etcd3.Config{Endpoints: servers[0].Endpoints()})
+	full := pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: 4711, Alarm: pb.AlarmType_NOSPACE}
+	if _, err := pb.NewMaintenanceClient(conn).Alarm(within(t, limit), &full); err != nil {
+		t.Fatal(err)
+	}
+	put := func() error {
+		_, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("v")}}})
+		return err
+	}
+	if err := put(); err == nil || !strings.Contains(err.Error(), "space") {
+		t.Fatalf("with the alarm: %v", err)
+	}
+	for range 50 { // who leads may change
+		for _, s := range servers {
+			if err := s.Tidy(within(t, limit)); err != nil {
+				t.Logf("not yet: %v", err)
+			}
+		}
+		if put() == nil {
+			return
+		}
+	}
+	t.Fatal("the alarm stays")
 }
 
 // TestDistantMembers: with 50 ms of delay in each direction between the members and the recommended settings, etcd keeps its leader, and
