@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
+	"github.com/tanist-ha/tanist/internal/servertest"
 )
 
 // TestEtcdMembers: the members are shown; one that lives is not removed by accident; one that is gone is, once etcd agrees.
 func TestEtcdMembers(t *testing.T) {
+	servertest.Slow(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	configs, err := embedetcd.Local(3, t.TempDir(), nil)

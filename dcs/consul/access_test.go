@@ -172,6 +172,7 @@ func TestAccessControl(t *testing.T) {
 // TestSomethingElseListens: whatever else is behind the port, nothing it says is taken for an empty store, a lost session or a
 // write.
 func TestSomethingElseListens(t *testing.T) {
+	servertest.Slow(t)
 	web := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(web.Close)
 	yes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>ok</html>") }))

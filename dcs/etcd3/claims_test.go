@@ -247,6 +247,7 @@ func TestIPv6(t *testing.T) {
 
 // TestPasswordChanges: a password that was changed in etcd is refused until it is changed here, and then requests go on.
 func TestPasswordChanges(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{})
 	admin := official(t, clientv3.Config{Endpoints: etcdtest.Endpoints(servers)})
 	enableAuth(t, admin, "tanist", "old", "/service/")

@@ -161,6 +161,7 @@ func TestSRVFailure(t *testing.T) {
 
 // TestFollowMembers: an agent that was told of one member of three goes on when that one dies, and learns of one that replaces another.
 func TestFollowMembers(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers)[:1], FollowMembers: true})
 	x := session(t, b, 2*time.Second) // looks at once, and every 20 s
@@ -189,6 +190,7 @@ func TestFollowMembers(t *testing.T) {
 
 // TestFollowNobodyElse: a member that says it is at an address where another etcd answers is not looked for there.
 func TestFollowNobodyElse(t *testing.T) {
+	servertest.Slow(t)
 	stranger := etcdtest.Start(t, etcdtest.Options{})[0]
 	server := etcdtest.Start(t, etcdtest.Options{Args: []string{"--advertise-client-urls", stranger.Endpoint}})[0]
 	b := open(t, etcd3.Config{Endpoints: []string{server.Endpoint}, FollowMembers: true})
@@ -206,6 +208,7 @@ func TestFollowNobodyElse(t *testing.T) {
 // TestSRVOverTLS: DNS names the servers of TLS first, and where it does, those without are not asked; the name in the record is the one that
 // the certificate must bear.
 func TestSRVOverTLS(t *testing.T) {
+	servertest.Slow(t)
 	dns := startNameServer(t)
 	ca := authority(t, "ca")
 	client := issue(t, ca, "client")

@@ -125,6 +125,7 @@ func TestWriteToSilentEndpoint(t *testing.T) {
 
 // TestFrozenMember: a stopped process keeps its connections open. Its cluster goes on, and so do we.
 func TestFrozenMember(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers), InOrder: true})
 	x := session(t, b, 30*time.Second)
@@ -152,6 +153,7 @@ func TestFrozenMember(t *testing.T) {
 // TestFrozenMemberWhileAuthenticating: who waits for a token of a frozen member does not keep others from asking another member for one. A
 // connection that is frozen is given up by pings only after 13 s.
 func TestFrozenMemberWhileAuthenticating(t *testing.T) {
+	servertest.Slow(t)
 	servers := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	enableAuth(t, official(t, clientv3.Config{Endpoints: etcdtest.Endpoints(servers)}), "tanist", "p", "/service/")
 	b := open(t, etcd3.Config{Endpoints: etcdtest.Endpoints(servers), Username: "tanist", Password: "p"})

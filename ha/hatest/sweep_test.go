@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seedsFlag   = flag.Uint64("sim.seeds", 2000, "how many seeds TestSeeds runs, and each mutant at most")
+	seedsFlag   = flag.Uint64("sim.seeds", 600, "how many seeds TestSeeds runs, and each mutant at most")
 	firstFlag   = flag.Uint64("sim.first", 1, "the first seed of TestSeeds")
 	seedFlag    = flag.Uint64("sim.seed", 0, "run this seed alone and print its history")
 	profileFlag = flag.String("sim.profile", "", "play this profile of faults alone; everything is that of all faults")
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // seeds is how many seeds a sweep has; with -short only a few, as each costs a tenth of a second.
 func seeds() uint64 {
 	if testing.Short() {
-		return min(*seedsFlag, 15)
+		return min(*seedsFlag, 10)
 	}
 	return *seedsFlag
 }
