@@ -154,14 +154,23 @@ func (v *View) sessionTooOld(now time.Time) bool {
 	return v.Session.ID == "" || now.After(v.Session.Sent.Add(v.Session.TTL/2))
 }
 
-// handedToUs says whether the last leader released its key in order, after its server had stopped and we had everything: what it said of
-// its log last is here.
-func (v *View) handedToUs(now time.Time) bool {
+// handedOver says whether the last leader released its key in order, for us, after its server had stopped.
+func (v *View) handedOver(now time.Time) bool {
 	f, last := v.Store.Cluster.Failover, v.Vacancy.Last
-	self, known := v.Local.position()
-	return requestDue(now, f) && f.Leader != "" && f.Candidate == v.Self.Name && known && uint64(self.LSN) >= v.Store.Cluster.Status.Optime &&
+	return requestDue(now, f) && f.Leader != "" && f.Candidate == v.Self.Name &&
 		last != nil && last.Name == f.Leader && last.Data.Role == dcs.RoleDemoted && last.Data.State == dcs.StateStopping &&
 		findMember(&v.Store.Cluster, last.Name) != nil // "demoted" is what every former leader says; "stopping" beside it is written by a release alone
+}
+
+// handedToUs says whether it was handed over to us and we have everything: what the last leader said of its log last is here.
+func (v *View) handedToUs(now time.Time) bool {
+	self, known := v.Local.position()
+	return v.handedOver(now) && known && uint64(self.LSN) >= v.Store.Cluster.Status.Optime
+}
+
+// looksForEnd says whether it was handed over to us, and our log was not looked at since: its end has come in between.
+func (v *View) looksForEnd(now time.Time) bool {
+	return v.handedOver(now) && !v.handedToUs(now) && !v.Local.Sent.After(v.Vacancy.Since) && v.free(LaneObserve)
 }
 
 // couldLead finds a member that answered lately as a standby that may lead; nil: none is known.

@@ -154,6 +154,8 @@ func vacantPromised(now time.Time, v *View) Verdict {
 		return pass("nobody was promised anything")
 	case v.handedToUs(now):
 		return pass("the leader has stopped, and handed over to us")
+	case v.looksForEnd(now):
+		return act("the leader has handed over to us: is the end of its log here?", Observe{})
 	}
 	return wait(p.Until, "%s was accepted as leader while DCS was not accessible: it goes first", p.To).until(p.Until)
 }
@@ -186,6 +188,8 @@ func vacantFailsafeStart(now time.Time, v *View) Verdict {
 		return pass("there is no /failsafe")
 	case v.handedToUs(now):
 		return pass("the leader has stopped, and handed over to us")
+	case v.looksForEnd(now):
+		return act("the leader has handed over to us: is the end of its log here?", Observe{})
 	}
 	ask, missing, again := v.askFailsafeMembers(now, v.Self.Started)
 	switch {

@@ -311,6 +311,12 @@ func taskRunning(now time.Time, v *View) Verdict {
 			return rest("starting the primary after a failure, for longer than primary_start_timeout, as nobody else could lead")
 		}
 		return wait(end, "starting the primary after a failure").until(end)
+	case t.Task.Kind == postgres.TaskStart && v.Local.Obs.NeverConsistent:
+		end := t.Since.Add(3 * v.Settings.LoopWait)
+		if now.Before(end) {
+			return wait(end, "start in progress")
+		}
+		return rest("start in progress: this copy has not replayed enough to be consistent; if PostgreSQL's own log says that a WAL segment has been removed, reinitialize it")
 	}
 	return rest("%s in progress", t.Task.Kind)
 }

@@ -251,8 +251,8 @@ func (s *server) shutDown() postgres.LSN {
 	return s.end()
 }
 
-// recoverSingle is crash recovery in single-user mode: a log that ends with a shutdown checkpoint. A copy that was never consistent has no
-// upstream there that would make it so.
+// recoverSingle is crash recovery in single-user mode: a log that ends with a shutdown checkpoint. It goes for the timeline that pg_control tells
+// of: what a standby had replayed of later ones is left out. A copy that was never consistent has no upstream there that would make it so.
 func (s *server) recoverSingle() error {
 	if s.incomplete {
 		return errors.New("the copy was never consistent")
@@ -260,6 +260,11 @@ func (s *server) recoverSingle() error {
 	if s.state == postgres.ControlShutDown || s.state == postgres.ControlShutDownInRecovery {
 		return nil
 	}
+	last := max(s.controlTL, s.minRecovery.Timeline)
+	for len(s.log) > 0 && s.log[len(s.log)-1].tl > last {
+		s.log = s.log[:len(s.log)-1]
+	}
+	s.arrive()
 	s.writeCheckpoint() // the end of recovery
 	s.switchSegment()   // archiving is on, so that nothing that was not archived is removed
 	s.writeCheckpoint()

@@ -146,7 +146,18 @@ func (s *server) aim() error {
 		}
 	}
 	s.arrive()
+	s.dropUnreached()
 	return nil
+}
+
+// dropUnreached removes the histories of timelines of which nothing is here, as the real executor does before PostgreSQL starts.
+func (s *server) dropUnreached() {
+	reached := max(s.tl, s.controlTL, s.minRecovery.Timeline)
+	if reached >= s.target {
+		return
+	}
+	maps.DeleteFunc(s.files, func(t postgres.Timeline, _ postgres.History) bool { return t > reached && t <= s.target })
+	s.target = reached
 }
 
 // timelineAt is the timeline, on the way to the target, that a position belongs to.

@@ -48,6 +48,9 @@ func (i *Instance) start(ctx context.Context, t postgres.Task, phase func(postgr
 		if err := i.checkWay(ctx, control); err != nil {
 			return err
 		}
+		if err := i.dropUnreached(control); err != nil {
+			return err
+		}
 	}
 	s, _ := i.currentSettings()
 	i.closed.Store(i.accessIsClosed())

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,6 +69,44 @@ func (i *Instance) checkReached(r *run, end postgres.LSN) error {
 		}
 	}
 	return r.astray
+}
+
+// dropUnreached removes, before a standby starts, the histories of timelines on its way of which pg_wal holds nothing. PostgreSQL would go for
+// them, and read each segment of the newest timeline that has it (PostgreSQL source, XLogFileReadAnyTLI): where the one after a switch is missing,
+// it replays what is here of the timeline before, also what lies beyond the switch and the new leader never had, and receives the leader's log
+// from there on. Without those files it asks its upstream, and says that the timelines "forked off" if they did.
+func (i *Instance) dropUnreached(c *postgres.Control) error {
+	reached := max(c.Timeline, c.MinRecoveryTimeline)
+	target := i.newestAfter(reached)
+	history, ok := i.historyOf(target)
+	if !ok || target == reached {
+		return nil
+	}
+	entries, err := os.ReadDir(filepath.Join(i.cfg.DataDir, "pg_wal"))
+	if err != nil {
+		return fmt.Errorf("look for the log after the last switch: %w", err)
+	}
+	size := postgres.LSN(c.WALSegmentSize)
+	for _, sw := range history {
+		if sw.Parent < reached {
+			continue
+		}
+		here := slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+			t, l, err := postgres.ParseWALFileName(e.Name(), c.WALSegmentSize)
+			_, passed := history.SwitchPoint(t)
+			return err == nil && t > sw.Parent && (passed || t == target) && l == sw.LSN/size*size
+		})
+		if here {
+			continue
+		}
+		var errs []error
+		for t := sw.Parent + 1; t <= target; t++ {
+			errs = append(errs, i.remove(filepath.Join("pg_wal", postgres.HistoryFileName(t))))
+		}
+		i.log.Info("removed histories of timelines whose log is not here", "from", sw.Parent+1, "to", target, "switch", sw.LSN)
+		return errors.Join(errs...)
+	}
+	return nil
 }
 
 // confirmTimeline checks after a promotion that it took the number want, and hands the skipped numbers to the archiver:
