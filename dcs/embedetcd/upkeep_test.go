@@ -144,7 +144,8 @@ func rewritten(log *servertest.Log) int {
 	return strings.Count(log.String(), "rewrote the etcd database")
 }
 
-// TestAlarmOfAMemberThatIsGone: etcd keeps the alarm of a member that was removed or does not come back, which nobody but the others can end.
+// TestAlarmOfAMemberThatIsGone: etcd keeps the alarm of a member that was removed, which nobody but the others can end. (That of one that is dead and
+// not removed is ended by the same lines; no test kills one.)
 func TestAlarmOfAMemberThatIsGone(t *testing.T) {
 	servertest.Slow(t)
 	servers := start(t, 3)

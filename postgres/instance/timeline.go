@@ -100,7 +100,7 @@ func (i *Instance) dropUnreached(c *postgres.Control) error {
 			continue
 		}
 		var errs []error
-		for t := sw.Parent + 1; t <= target; t++ {
+		for t := sw.Parent + 1; t <= target; t++ { // from the lowest on: killed in between, PostgreSQL does not find the others, see newestAfter
 			errs = append(errs, i.remove(filepath.Join("pg_wal", postgres.HistoryFileName(t))))
 		}
 		i.log.Info("removed histories of timelines whose log is not here", "from", sw.Parent+1, "to", target, "switch", sw.LSN)
