@@ -52,8 +52,8 @@ func (s *Server) Tidy(ctx context.Context) error {
 		if err := s.compact(ctx); err != nil {
 			return fmt.Errorf("drop old versions of keys: %w", err)
 		}
-		s.etcd.Server.Backend().ForceCommit() // how much is in use is counted then
 	}
+	s.etcd.Server.Backend().ForceCommit() // how much is in use is counted then
 	if s.wants(len(full) > 0) {
 		if err := s.defragment(ctx, len(full) > 0); err != nil {
 			return fmt.Errorf("rewrite the database: %w", err)
