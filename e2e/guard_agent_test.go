@@ -72,6 +72,8 @@ func killedAfterArm(s *siege) {
 
 // killedAfterFork: the process that is to become the server exists, and waits for the guard, which is frozen to make that wait long.
 func killedAfterFork(s *siege) {
+	way := s.ways[s.leader.Name]
+	defer way.Set(faultproxy.Pass)
 	for try := 1; !s.forkWaits(); try++ {
 		if try == 5 {
 			s.t.Fatalf("a server-to-be never waited, in %d starts", try)
@@ -83,15 +85,18 @@ func killedAfterFork(s *siege) {
 	s.newLeader(s.leader)
 }
 
-// forkWaits makes the leader's agent start its server again beside a frozen guard. It says false if a renewal had put another guard in its
-// place before the process that is to become the server was there to be seen: then the server runs.
+// forkWaits makes the leader's agent start its server again beside a frozen guard, and cuts it off from the store: a renewal would put another guard
+// in that one's place. It says false if one has, on its way already: then the server runs.
 func (s *siege) forkWaits() (waits bool) {
+	way := s.ways[s.leader.Name]
+	way.Set(faultproxy.Pass)
 	s.wait(2 * time.Second) // then the agent has seen the control file as it is, and looks at it next when it starts the server
 	old, _ := s.leader.Postmaster()
-	held, release := s.hold(s.leader, "control", 0)
+	held, release := s.hold(s.leader, "control", 1) // what is left is swept; then the guard is armed, and the server is started
 	s.fatal = s.w.Since()
 	s.must(s.leader.KillPostmaster())
 	held()
+	way.Set(faultproxy.HalfOpen)
 	signalGuards(s, s.leader, syscall.SIGSTOP)
 	release()
 	s.promptly("a server-to-be waits, or has become one", func() bool {

@@ -99,6 +99,20 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// TestUnreachable: who waits for a connection until the time is over is told where to, and what may be in the way.
+func TestUnreachable(t *testing.T) {
+	servertest.Slow(t)
+	where := servertest.Unreachable(t)
+	for _, d := range []time.Duration{short, 6 * time.Second} { // an attempt to connect is given up after 5 s
+		b := open(t, consul.Config{URL: "http://" + where})
+		_, err := b.Read(within(t, d), "/")
+		wantError(t, err, dcs.ErrUnavailable, "is the host up and its address right, or does a firewall drop what is sent to it?")
+		if !strings.Contains(err.Error(), where) {
+			t.Errorf("%q does not say where", err)
+		}
+	}
+}
+
 // TestExpiredCertificate: the sentence of the other side is passed on.
 func TestExpiredCertificate(t *testing.T) {
 	ca := authority(t, "ca")

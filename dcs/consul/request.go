@@ -120,7 +120,7 @@ func (b *Backend) attempt(ctx context.Context, r request) outcome {
 			o.err = u.Err // the method and the URL are said elsewhere
 		}
 		if ctx.Err() != nil {
-			o.err = context.Cause(ctx)
+			o.err = vain(context.Cause(ctx), o.sent)
 		}
 		return o
 	}
@@ -136,8 +136,24 @@ func (b *Backend) attempt(ctx context.Context, r request) outcome {
 	return o
 }
 
-// errSilent ends the wait for the answer to a request that is made again then.
-var errSilent = errors.New("no answer in time")
+// errSilent ends the wait for the answer to a request that is made again then. errNoConnection says that there was nobody to send it to.
+var (
+	errSilent       = errors.New("no answer in time")
+	errNoConnection = errors.New("no connection came about in time")
+)
+
+// vain says how the time of an attempt was spent.
+func vain(cause error, sent bool) error {
+	switch late := errors.Is(cause, context.DeadlineExceeded); {
+	case late && sent:
+		return fmt.Errorf("%w (%w)", errSilent, cause)
+	case late:
+		return fmt.Errorf("%w (%w)", errNoConnection, cause)
+	case !sent && errors.Is(cause, errSilent):
+		return errNoConnection
+	}
+	return cause
+}
 
 // patienceFor is a third of the time left, so that a request that may be repeated is made at least twice.
 func (b *Backend) patienceFor(ctx context.Context) time.Duration {

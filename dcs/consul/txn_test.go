@@ -133,16 +133,17 @@ func TestUnknownIsSaid(t *testing.T) {
 	put(t, b, "/c/leader", "a", x)
 	mine := dcs.Cond{Key: "/c/leader", Session: x.ID()}
 	write := dcs.Txn{If: []dcs.Cond{mine}, Do: []dcs.Write{{Key: "/c/status", Value: []byte("1")}}}
+	const silent = "the agent hangs, or what is sent to it is lost on the way"
 	for _, mode := range []faultproxy.Mode{faultproxy.DropReplies, faultproxy.HalfOpen} {
 		p.Set(mode)
 		_, err := b.Apply(within(t, short), write)
-		wantError(t, err, dcs.ErrUnknown, "")
+		wantError(t, err, dcs.ErrUnknown, silent)
 		_, err = x.Confirm(within(t, short), dcs.Txn{If: []dcs.Cond{mine}})
-		wantError(t, err, dcs.ErrUnknown, "")
+		wantError(t, err, dcs.ErrUnknown, silent)
 		_, err = x.KeepAlive(within(t, short))
-		wantError(t, err, dcs.ErrUnknown, "")
+		wantError(t, err, dcs.ErrUnknown, silent)
 		_, err = b.Read(within(t, short), "/c/")
-		wantError(t, err, dcs.ErrUnavailable, "")
+		wantError(t, err, dcs.ErrUnavailable, silent)
 		p.Set(faultproxy.Pass)
 		if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{mine}}); err != nil {
 			t.Fatal(err)

@@ -19,6 +19,12 @@ const storeName = "etcd"
 // errBehind says that a member answered in a lower raft term than the store had reached before.
 var errBehind = errors.New("the member is behind the others: its raft term is lower than one seen before")
 
+// errNoConnection and errSilent say how a request's time was spent in vain.
+var (
+	errNoConnection = errors.New("no connection came about in time")
+	errSilent       = errors.New("no answer in time")
+)
+
 // verdict is what the error of one attempt means for what to do next.
 type verdict int
 
@@ -77,6 +83,13 @@ var hints = []struct{ text, hint string }{
 	{"error reading server preface", maybeTLS},
 	{"connection refused", "nothing listens there: is etcd running?"},
 	{"no such host", "the name of the endpoint is not known here"},
+	{errNoConnection.Error(), unreachable},
+	{"Error while dialing: context deadline exceeded", unreachable},
+	{"i/o timeout", unreachable},
+	{"connection timed out", unreachable},
+	{"no route to host", unreachable},
+	{"network is unreachable", unreachable},
+	{errSilent.Error(), "the server hangs, or what is sent to it is lost on the way"},
 }
 
 const (
@@ -84,6 +97,7 @@ const (
 	maybeTLS      = "the server may speak TLS (use https in the address), or be something else than etcd"
 	badServerName = "the server's certificate does not name this address"
 	oldClientCert = "renew the client certificate (cert and key of the etcd section), or set the clock right"
+	unreachable   = "is the host up and its address right, or does a firewall drop what is sent to it?"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the etcd section"
 )
 

@@ -3,6 +3,7 @@ package etcd3_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func TestLostReply(t *testing.T) {
 	_, err = x.KeepAlive(within(t, short))
 	wantError(t, err, dcs.ErrUnknown, "")
 	_, err = b.Read(within(t, short), "/")
-	wantError(t, err, dcs.ErrUnavailable, "")
+	wantError(t, err, dcs.ErrUnavailable, "the server hangs, or what is sent to it is lost on the way")
 
 	proxies[0].Set(faultproxy.Pass)
 	if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{{Key: "/leader", Session: x.ID()}}}); err != nil {
@@ -71,6 +72,20 @@ func TestNothingListens(t *testing.T) {
 
 // retryTimeout is the default of retry_timeout, which bounds each request of an agent.
 const retryTimeout = 10 * time.Second
+
+// TestUnreachable: who waits for a connection until the time is over is told where to, and what may be in the way.
+func TestUnreachable(t *testing.T) {
+	servertest.Slow(t)
+	where := servertest.Unreachable(t)
+	for _, d := range []time.Duration{short, 6 * time.Second} { // an attempt to connect is given up after 5 s
+		b := open(t, etcd3.Config{Endpoints: []string{where}})
+		_, err := b.Read(within(t, d), "/")
+		wantError(t, err, dcs.ErrUnavailable, "is the host up and its address right, or does a firewall drop what is sent to it?")
+		if !strings.Contains(err.Error(), where) {
+			t.Errorf("%q does not say where", err)
+		}
+	}
+}
 
 // TestFailover: whatever is wrong with the endpoint in use, another one serves the request within retry_timeout (safety 2.5).
 func TestFailover(t *testing.T) {

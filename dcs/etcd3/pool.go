@@ -204,6 +204,16 @@ func connected(ctx context.Context, conn *grpc.ClientConn, pause time.Duration) 
 	}
 }
 
+// first names the endpoint that would be asked next, "" if none is known.
+func (p *pool) first() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.order) == 0 {
+		return ""
+	}
+	return p.order[0].name
+}
+
 // complaint asks gRPC why there is no connection, in the order of the endpoints. It sends nothing to an endpoint that is down.
 func (p *pool) complaint() (name string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)

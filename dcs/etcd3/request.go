@@ -2,7 +2,6 @@ package etcd3
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
@@ -131,9 +130,6 @@ func once[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error) 
 		}
 	}
 }
-
-// errSilent ends the wait for the answer to a write.
-var errSilent = errors.New("no answer in time")
 
 // window bounds the wait for the answer to a write: where there is another endpoint to ask what became of it, to a third of the
 // time left, though between patience and longestSilence.

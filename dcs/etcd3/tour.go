@@ -3,6 +3,7 @@ package etcd3
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -154,11 +155,24 @@ func (t *tour) expired(ctx context.Context, mayHaveHappened bool) error {
 		e.Server, e.Err = t.pool.complaint()
 	}
 	if e.Err == nil {
-		e.Err = context.Cause(ctx)
+		e.Server, e.Err = t.vain(context.Cause(ctx))
 	}
 	e.Hint = hint(e.Server, e.Err)
 	e.Err = plain(ctx, e.Err)
 	return e
+}
+
+// vain says who was waited for until the time was over, when nobody has said a word.
+func (t *tour) vain(cause error) (name string, err error) {
+	if !errors.Is(cause, context.DeadlineExceeded) {
+		return "", cause
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for ep := range t.calling {
+		return ep.name, fmt.Errorf("%w (%w)", errSilent, cause)
+	}
+	return t.pool.first(), fmt.Errorf("%w (%w)", errNoConnection, cause)
 }
 
 // final returns the error to give up with, if err ends the request wherever it is sent.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -196,8 +197,12 @@ func (p *pool) dial(ctx context.Context) (net.Conn, string, error) {
 			}
 			timer.Reset(pause)
 		case <-ctx.Done():
-			if last.err == nil {
-				last.err = context.Cause(ctx)
+			if cause := context.Cause(ctx); last.err == nil {
+				last.err = cause
+				if errors.Is(cause, context.DeadlineExceeded) {
+					last.server, _ = p.choose(0)
+					last.err = fmt.Errorf("%w (%w)", errNoConnection, cause)
+				}
 			}
 			return nil, last.server, last.err
 		}

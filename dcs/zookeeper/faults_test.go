@@ -2,6 +2,7 @@ package zookeeper_test
 
 import (
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,6 +65,20 @@ func TestNothingListens(t *testing.T) {
 	wantError(t, err, dcs.ErrUnavailable, why)
 	_, err = b.Watch(within(t, short), folder)
 	wantError(t, err, dcs.ErrUnavailable, why)
+}
+
+// TestUnreachable: who waits for a connection until the time is over is told where to, and what may be in the way.
+func TestUnreachable(t *testing.T) {
+	servertest.Slow(t)
+	where := servertest.Unreachable(t)
+	for _, d := range []time.Duration{short, 6 * time.Second} { // an attempt to connect is given up after 5 s
+		b := open(t, zookeeper.Config{Hosts: []string{where}})
+		_, err := b.Read(within(t, d), folder)
+		wantError(t, err, dcs.ErrUnavailable, "is the host up and its address right, or does a firewall drop what is sent to it?")
+		if !strings.Contains(err.Error(), where) {
+			t.Errorf("%q does not say where", err)
+		}
+	}
 }
 
 // TestFailover: whatever is wrong with the server in use, another one serves the request within its deadline, sessions move there with their
