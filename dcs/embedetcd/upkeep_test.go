@@ -13,8 +13,6 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/tanist-ha/tanist/dcs"
 	"github.com/tanist-ha/tanist/dcs/embedetcd"
@@ -203,39 +201,46 @@ func rewritten(log *servertest.Log) int {
 	return strings.Count(log.String(), "rewrote the etcd database")
 }
 
-// TestAlarmOfAMemberThatIsGone: etcd keeps the alarm of a member that was removed, which nobody but the others can end. (That of one that is dead and
-// not removed is ended by the same lines; no test kills one.)
+// TestAlarmOfAMemberThatIsGone: etcd keeps the alarm of a member that was removed or is dead, which nobody but the others can end.
 func TestAlarmOfAMemberThatIsGone(t *testing.T) {
 	servertest.Slow(t)
 	servers := start(t, 3)
-	conn, err := grpc.NewClient(strings.TrimPrefix(servers[0].Endpoints()[0], "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	client, err := clientv3.New(clientv3.Config{Endpoints: servers[0].Endpoints(), Context: within(t, 4*limit)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	b := open(t, etcd3.Config{Endpoints: servers[0].Endpoints()})
-	full := pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: 4711, Alarm: pb.AlarmType_NOSPACE}
-	if _, err := pb.NewMaintenanceClient(conn).Alarm(within(t, limit), &full); err != nil {
-		t.Fatal(err)
-	}
+	defer client.Close()
+	b := open(t, etcd3.Config{Endpoints: append(servers[0].Endpoints(), servers[1].Endpoints()...)})
 	put := func() error {
 		_, err := b.Apply(within(t, limit), dcs.Txn{Do: []dcs.Write{{Key: "/k", Value: []byte("v")}}})
 		return err
 	}
-	if err := put(); err == nil || !strings.Contains(err.Error(), "space") {
-		t.Fatalf("with the alarm: %v", err)
+	dead, err := client.Status(within(t, limit), servers[2].Endpoints()[0])
+	if err != nil {
+		t.Fatal(err)
 	}
-	for range 50 { // who leads may change
-		for _, s := range servers {
-			if err := s.Tidy(within(t, limit)); err != nil {
-				t.Logf("not yet: %v", err)
+	if err := servers[2].Stop(within(t, limit)); err != nil {
+		t.Fatal(err)
+	}
+	for what, id := range map[string]uint64{"removed": 4711, "dead": dead.Header.MemberId} {
+		full := pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: id, Alarm: pb.AlarmType_NOSPACE}
+		if _, err := pb.NewMaintenanceClient(client.ActiveConnection()).Alarm(within(t, limit), &full); err != nil {
+			t.Fatal(err)
+		}
+		if err := put(); err == nil || !strings.Contains(err.Error(), "space") {
+			t.Fatalf("with the alarm of a member that is %s: %v", what, err)
+		}
+		for tries := 0; put() != nil; tries++ { // who leads may change
+			if tries == 50 {
+				t.Fatalf("the alarm of a member that is %s stays", what)
+			}
+			for _, s := range servers[:2] {
+				if err := s.Tidy(within(t, limit)); err != nil {
+					t.Logf("not yet: %v", err)
+				}
 			}
 		}
-		if put() == nil {
-			return
-		}
 	}
-	t.Fatal("the alarm stays")
 }
 
 // TestDistantMembers: with 50 ms of delay in each direction between the members and the recommended settings, etcd keeps its leader, and
