@@ -109,13 +109,17 @@ var casModel = porcupine.Model{
 // testLinearizable lets several handles read and compare-and-set one key, and has porcupine judge the history.
 func testLinearizable(t *testing.T, s *suite) {
 	const clients, each = 5, 60
-	start := time.Now()
+	start, together := time.Now(), make(chan struct{})
 	histories := make([][]porcupine.Operation, clients)
 	var wg sync.WaitGroup
 	for id := range clients {
 		b := s.open(t)
-		wg.Go(func() { histories[id] = s.casClient(b, id, each, start) })
+		wg.Go(func() {
+			<-together // or the first may be done before the last is there
+			histories[id] = s.casClient(b, id, each, start)
+		})
 	}
+	close(together)
 	wg.Wait()
 	var all []porcupine.Operation
 	for _, h := range histories {

@@ -190,23 +190,37 @@ func (p *pool) dial(ctx context.Context) (net.Conn, string, error) {
 			if r.err == nil {
 				return r.conn, r.server, nil
 			}
-			last = r
+			if last.err == nil || !isTimeout(r.err) { // cut off by the end of ctx, it says less than the one before
+				last = r
+			}
 			pause := time.Duration(0)
 			if _, all := p.choose(n); n >= all {
 				pause = retryPause
 			}
 			timer.Reset(pause)
 		case <-ctx.Done():
-			if cause := context.Cause(ctx); last.err == nil {
-				last.err = cause
-				if errors.Is(cause, context.DeadlineExceeded) {
-					last.server, _ = p.choose(0)
-					last.err = fmt.Errorf("%w (%w)", errNoConnection, cause)
-				}
+			if last.err == nil {
+				last.server, _ = p.choose(0)
+				last.err = inVain(ctx)
 			}
 			return nil, last.server, last.err
 		}
 	}
+}
+
+// isTimeout says whether an attempt failed for want of time.
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// inVain is the error of who has waited for a connection for as long as ctx.
+func inVain(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("%w (%w)", errNoConnection, cause)
+	}
+	return cause
 }
 
 // connect makes one connection, TLS included. The kernel looks after it while it is idle, so that this process can sleep.

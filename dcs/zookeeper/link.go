@@ -53,7 +53,7 @@ func (l *link) get(ctx context.Context) (*conn, string, error) {
 	select {
 	case l.turn <- struct{}{}:
 	case <-ctx.Done():
-		return nil, "", context.Cause(ctx)
+		return nil, "", inVain(ctx)
 	}
 	defer func() { <-l.turn }()
 	var server string
@@ -64,7 +64,7 @@ func (l *link) get(ctx context.Context) (*conn, string, error) {
 		}
 		raw, at, err := l.backend.pool.dial(ctx)
 		if err != nil {
-			if last == nil || ctx.Err() == nil {
+			if last == nil || !isTimeout(err) {
 				server, last = at, err
 			}
 			return nil, server, last

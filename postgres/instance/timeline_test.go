@@ -1,8 +1,10 @@
 package instance
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -126,4 +128,93 @@ func TestStartBeforeItsTimeline(t *testing.T) {
 	if v := postgres.Diverged(local, *lineage); v.Divergence != postgres.DivergenceRewind {
 		t.Fatalf("it stands at %s: %+v", local.Position, v)
 	}
+}
+
+// TestKilledWhilePromoted brings back a standby that was killed while it was promoted, when PostgreSQL had made the history and the first file of the
+// new timeline and had not written a record there (PostgreSQL source, StartupXLOG: XLogInitNewTimeline, writeTimeLineHistory). Another member
+// leads by then, on a timeline of its own number, which left the old one at the same place, or before.
+func TestKilledWhilePromoted(t *testing.T) {
+	for name, want := range map[string]postgres.Divergence{"as far as the other": postgres.DivergenceNone, "ahead of the other": postgres.DivergenceRewind} {
+		t.Run(name, func(t *testing.T) {
+			ahead := want == postgres.DivergenceRewind
+			a := founded(t, testConfig(t, needServer(t), "a"))
+			b := standbyOf(t, a, "b")
+			c := standbyOf(t, a, "c")
+			b.awaitStreaming()
+			if ahead {
+				b.must(postgres.Task{Kind: postgres.TaskStop})
+			}
+			a.sql("CREATE TABLE public.more (x int)")
+			end := a.look().SQL.Flush
+			all := func(o postgres.Observation) bool { return o.SQL != nil && o.SQL.Replayed >= end }
+			c.eventually("all of the old timeline", all)
+			if err := a.Kill("the host is lost"); err != nil {
+				t.Fatal(err)
+			}
+			if ahead {
+				b.must(postgres.Task{Kind: postgres.TaskStart})
+			} else {
+				b.eventually("all of the old timeline", all)
+			}
+			begun := c.look().SQL.Replayed
+			if err := c.Kill("killed"); err != nil {
+				t.Fatal(err)
+			}
+			halfPromoted(t, c, begun)
+
+			b.must(postgres.Task{Kind: postgres.TaskPromote, Timeline: 3})
+			b.sql("CREATE TABLE public.other AS SELECT g, repeat('x', 500) FROM generate_series(1, 1000) g") // far beyond the end of the old one
+			b.must(postgres.Task{Kind: postgres.TaskCheckpoint})
+			up := b.upstream()
+			up.Primary = true
+			rejoin(t, c, up, begun, want)
+		})
+	}
+}
+
+// halfPromoted makes of the data directory of n, a standby that was killed, one that was killed in the middle of its promotion to timeline 2 at end.
+func halfPromoted(t *testing.T, n *node, end postgres.LSN) {
+	t.Helper()
+	c := n.look().Control
+	path := func(tl postgres.Timeline) string {
+		name, err := postgres.WALFileName(tl, end, c.WALSegmentSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(n.cfg.DataDir, "pg_wal", name)
+	}
+	log, err := os.ReadFile(path(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(log[int(end%postgres.LSN(c.WALSegmentSize)):])
+	history := fmt.Sprintf("1\t%s\tno recovery target specified\n", end)
+	if err := errors.Join(os.WriteFile(path(2), log, 0o600), os.WriteFile(n.historyPath(2), []byte(history), 0o600), os.Remove(filepath.Join(n.cfg.DataDir, "standby.signal"))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rejoin does what the agent does with such a server: it is started, gets no stream, and its log is compared with the leader's. It is rewound if it
+// has diverged, and else started again: by then it has the leader's history, and the one on its way that leads nowhere is removed.
+func rejoin(t *testing.T, n *node, up *postgres.Upstream, end postgres.LSN, want postgres.Divergence) {
+	t.Helper()
+	n.must(postgres.Task{Kind: postgres.TaskStart, Upstream: up})
+	n.eventually("all of the old timeline, and no stream", func(o postgres.Observation) bool {
+		text, err := os.ReadFile(n.cfg.LogFile)
+		return err == nil && o.SQL != nil && o.SQL.Replayed >= end && strings.Contains(string(text), "requested timeline 2 is not in this server's history")
+	})
+	local, why, ok := postgres.StandingOf(n.look())
+	if !ok {
+		t.Fatal(why)
+	}
+	v := postgres.Diverged(local, *n.must(postgres.Task{Kind: postgres.TaskLineage, Upstream: up}).Lineage)
+	if v.Divergence != want {
+		t.Fatalf("it stands at %s: %+v", local.Position, v)
+	}
+	n.must(postgres.Task{Kind: postgres.TaskStop})
+	if want == postgres.DivergenceRewind {
+		n.must(postgres.Task{Kind: postgres.TaskRewind, Upstream: up})
+	}
+	n.must(postgres.Task{Kind: postgres.TaskStart, Upstream: up})
+	n.eventually("streaming on timeline 3", streamsOn(3))
 }
