@@ -75,8 +75,9 @@ func killedAfterFork(s *siege) {
 	way := s.ways[s.leader.Name]
 	defer way.Set(faultproxy.Pass)
 	for try := 1; !s.forkWaits(); try++ {
-		if try == 5 {
-			s.t.Fatalf("a server-to-be never waited, in %d starts", try)
+		way.Set(faultproxy.Pass)
+		if leads := s.healthy(); try == 5 || leads != s.leader {
+			s.t.Fatalf("a server-to-be never waited, in %d starts; now %s leads", try, leads.Name)
 		}
 	}
 	s.step(s.leader.KillAgent)
@@ -88,15 +89,13 @@ func killedAfterFork(s *siege) {
 // forkWaits makes the leader's agent start its server again beside a frozen guard, and cuts it off from the store: a renewal would put another guard
 // in that one's place. It says false if one has, on its way already: then the server runs.
 func (s *siege) forkWaits() (waits bool) {
-	way := s.ways[s.leader.Name]
-	way.Set(faultproxy.Pass)
 	s.wait(2 * time.Second) // then the agent has seen the control file as it is, and looks at it next when it starts the server
 	old, _ := s.leader.Postmaster()
 	held, release := s.hold(s.leader, "control", 1) // what is left is swept; then the guard is armed, and the server is started
 	s.fatal = s.w.Since()
 	s.must(s.leader.KillPostmaster())
 	held()
-	way.Set(faultproxy.HalfOpen)
+	s.ways[s.leader.Name].Set(faultproxy.HalfOpen)
 	signalGuards(s, s.leader, syscall.SIGSTOP)
 	release()
 	s.promptly("a server-to-be waits, or has become one", func() bool {

@@ -103,10 +103,11 @@ func TestTLS(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	servertest.Slow(t)
 	where := servertest.Unreachable(t)
-	for _, d := range []time.Duration{short, 6 * time.Second} { // an attempt to connect is given up after 5 s
-		b := open(t, consul.Config{URL: "http://" + where})
-		_, err := b.Read(within(t, d), "/")
-		wantError(t, err, dcs.ErrUnavailable, "is the host up and its address right, or does a firewall drop what is sent to it?")
+	b := open(t, consul.Config{URL: "http://" + where})
+	_, brief := b.Read(within(t, short), "/")
+	_, patient := b.Apply(within(t, 6*time.Second), dcs.Txn{Do: []dcs.Write{{Key: "/k"}}}) // is one attempt, which is given up after 5 s
+	for _, err := range []error{brief, patient} {
+		wantError(t, err, dcs.ErrUnavailable, "is the host up and its address right, does a firewall drop what is sent to it, or does the server hang?")
 		if !strings.Contains(err.Error(), where) {
 			t.Errorf("%q does not say where", err)
 		}

@@ -92,6 +92,7 @@ var hints = []struct{ text, hint string }{
 	{"tls: unknown certificate", badClientCert}, // also "unknown certificate authority"
 	{"connection refused", "nothing listens there: is the Consul agent running?"},
 	{"no such host", "the name of the host is not known here"},
+	{"lookup ", "the name cannot be resolved: does the name server answer?"},
 	{errNoConnection.Error(), unreachable},
 	{"i/o timeout", unreachable},
 	{"connection timed out", unreachable},
@@ -106,7 +107,7 @@ const (
 	hungUp        = "the connection was closed without an answer: the agent is ending, or something else than Consul listens there"
 	badServerName = "the agent's certificate does not name this address"
 	oldClientCert = "renew the client certificate (cert and key of the consul section), or set the clock right"
-	unreachable   = "is the host up and its address right, or does a firewall drop what is sent to it?"
+	unreachable   = "is the host up and its address right, does a firewall drop what is sent to it, or does the server hang?"
 	badClientCert = "the agent did not accept the client certificate: check cert and key of the consul section"
 )
 

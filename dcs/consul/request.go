@@ -71,7 +71,7 @@ func (b *Backend) do(ctx context.Context, r request) (answer, error) {
 		}
 		happened = happened || r.changes && o.sent && o.verdict == failed
 		over := ctx.Err() != nil
-		if over && last != nil {
+		if over && last != nil && !(o.sent && errors.Is(last, errNoConnection)) {
 			o.err = last // says more than that the time is over
 		}
 		last = o.err
@@ -102,6 +102,9 @@ func (b *Backend) fail(op string, class, err error) *dcs.StoreError {
 
 // attempt sends the request once.
 func (b *Backend) attempt(ctx context.Context, r request) outcome {
+	if ctx.Err() != nil {
+		return outcome{err: context.Cause(ctx)}
+	}
 	if !r.once && !r.waits {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, b.patienceFor(ctx), errSilent)

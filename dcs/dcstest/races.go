@@ -112,8 +112,11 @@ func testLinearizable(t *testing.T, s *suite) {
 	start, together := time.Now(), make(chan struct{})
 	histories := make([][]porcupine.Operation, clients)
 	var wg sync.WaitGroup
-	for id := range clients {
-		b := s.open(t)
+	var handles []dcs.Backend
+	for range clients {
+		handles = append(handles, s.open(t))
+	}
+	for id, b := range handles {
 		wg.Go(func() {
 			<-together // or the first may be done before the last is there
 			histories[id] = s.casClient(b, id, each, start)

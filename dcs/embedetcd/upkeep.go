@@ -46,14 +46,19 @@ func (s *Server) upkeep() {
 func (s *Server) Tidy(ctx context.Context) error {
 	s.tidying.Lock()
 	defer s.tidying.Unlock()
+	select {
+	case <-s.done:
+		return nil // there is no database any more
+	default:
+	}
 	full := s.fullMembers()
 	if len(full) > 0 {
 		s.cfg.logger().Error("the etcd database has reached its quota and takes no writes: dropping old versions of keys", "quota", s.quota(), "size", s.etcd.Server.Backend().Size())
 		if err := s.compact(ctx); err != nil {
 			return fmt.Errorf("drop old versions of keys: %w", err)
 		}
+		s.etcd.Server.Backend().ForceCommit() // how much is in use is counted then
 	}
-	s.etcd.Server.Backend().ForceCommit() // how much is in use is counted then
 	if s.wants(len(full) > 0) {
 		if err := s.defragment(ctx, len(full) > 0); err != nil {
 			return fmt.Errorf("rewrite the database: %w", err)

@@ -1,8 +1,10 @@
 package etcd3
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -83,6 +85,7 @@ var hints = []struct{ text, hint string }{
 	{"error reading server preface", maybeTLS},
 	{"connection refused", "nothing listens there: is etcd running?"},
 	{"no such host", "the name of the endpoint is not known here"},
+	{"lookup ", "the name cannot be resolved: does the name server answer?"},
 	{errNoConnection.Error(), unreachable},
 	{"Error while dialing: context deadline exceeded", unreachable},
 	{"i/o timeout", unreachable},
@@ -97,7 +100,7 @@ const (
 	maybeTLS      = "the server may speak TLS (use https in the address), or be something else than etcd"
 	badServerName = "the server's certificate does not name this address"
 	oldClientCert = "renew the client certificate (cert and key of the etcd section), or set the clock right"
-	unreachable   = "is the host up and its address right, or does a firewall drop what is sent to it?"
+	unreachable   = "is the host up and its address right, does a firewall drop what is sent to it, or does the server hang?"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the etcd section"
 )
 
@@ -113,6 +116,12 @@ func hint(endpoint string, err error) string {
 	return ""
 }
 
+// said is what people can do about an error, and the error as they read it.
+func said(ctx context.Context, endpoint string, err error) (advice string, shown error) {
+	shown = plain(ctx, err)
+	return cmp.Or(hint(endpoint, err), hint(endpoint, shown)), shown
+}
+
 // plain strips gRPC's wrapping from an error, for people, and puts the context's error where it ended the request.
 func plain(ctx context.Context, err error) error {
 	s, ok := status.FromError(err)
@@ -120,7 +129,11 @@ func plain(ctx context.Context, err error) error {
 		return err
 	}
 	if ctx.Err() != nil && (s.Code() == codes.DeadlineExceeded || s.Code() == codes.Canceled) {
-		return context.Cause(ctx)
+		cause := context.Cause(ctx)
+		if errors.Is(cause, context.DeadlineExceeded) {
+			return fmt.Errorf("%w (%w)", errSilent, cause)
+		}
+		return cause
 	}
 	if etcd := rpctypes.Error(err); etcd != err {
 		return etcd

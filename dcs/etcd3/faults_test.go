@@ -29,12 +29,13 @@ func TestLostReply(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	const silent = "the server hangs, or what is sent to it is lost on the way"
 	proxies[0].Set(faultproxy.DropReplies)
 	_, err = b.Apply(within(t, short), dcs.Txn{
 		If: []dcs.Cond{{Key: "/leader", Absent: true}},
 		Do: []dcs.Write{{Key: "/leader", Value: []byte("a"), Session: x}},
 	})
-	wantError(t, err, dcs.ErrUnknown, "")
+	wantError(t, err, dcs.ErrUnknown, silent)
 	if h := <-hints; h.Key != "/leader" {
 		t.Fatalf("hint of %+v", h)
 	}
@@ -42,9 +43,9 @@ func TestLostReply(t *testing.T) {
 		t.Fatalf("the write did not go through: %+v", e)
 	}
 	_, err = x.KeepAlive(within(t, short))
-	wantError(t, err, dcs.ErrUnknown, "")
+	wantError(t, err, dcs.ErrUnknown, silent)
 	_, err = b.Read(within(t, short), "/")
-	wantError(t, err, dcs.ErrUnavailable, "the server hangs, or what is sent to it is lost on the way")
+	wantError(t, err, dcs.ErrUnavailable, silent)
 
 	proxies[0].Set(faultproxy.Pass)
 	if _, err := x.Confirm(within(t, limit), dcs.Txn{If: []dcs.Cond{{Key: "/leader", Session: x.ID()}}}); err != nil {
@@ -80,7 +81,7 @@ func TestUnreachable(t *testing.T) {
 	for _, d := range []time.Duration{short, 6 * time.Second} { // an attempt to connect is given up after 5 s
 		b := open(t, etcd3.Config{Endpoints: []string{where}})
 		_, err := b.Read(within(t, d), "/")
-		wantError(t, err, dcs.ErrUnavailable, "is the host up and its address right, or does a firewall drop what is sent to it?")
+		wantError(t, err, dcs.ErrUnavailable, "is the host up and its address right, does a firewall drop what is sent to it, or does the server hang?")
 		if !strings.Contains(err.Error(), where) {
 			t.Errorf("%q does not say where", err)
 		}

@@ -1,6 +1,7 @@
 package etcd3
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -204,14 +205,15 @@ func connected(ctx context.Context, conn *grpc.ClientConn, pause time.Duration) 
 	}
 }
 
-// first names the endpoint that would be asked next, "" if none is known.
-func (p *pool) first() string {
+// first names the endpoint that would be asked next, "" if none is known, and says whether one of them is connected.
+func (p *pool) first() (name string, up bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.order) == 0 {
-		return ""
+	for _, ep := range p.order {
+		name = cmp.Or(name, ep.name)
+		up = up || ep.conn.GetState() == connectivity.Ready
 	}
-	return p.order[0].name
+	return name, up
 }
 
 // complaint asks gRPC why there is no connection, in the order of the endpoints. It sends nothing to an endpoint that is down.

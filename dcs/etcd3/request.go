@@ -126,7 +126,9 @@ func once[T any](ctx context.Context, b *Backend, k kind, c call[T]) (T, error) 
 			if ended {
 				b.pool.fellSilent(ep)
 			}
-			return none, &dcs.StoreError{Store: storeName, Op: k.op, Server: ep.name, Class: dcs.ErrUnknown, Err: plain(bounded, a.err), Hint: hint(ep.name, a.err)}
+			e := &dcs.StoreError{Store: storeName, Op: k.op, Server: ep.name, Class: dcs.ErrUnknown}
+			e.Hint, e.Err = said(bounded, ep.name, a.err)
+			return none, e
 		}
 	}
 }

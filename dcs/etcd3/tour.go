@@ -151,14 +151,13 @@ func (t *tour) expired(ctx context.Context, mayHaveHappened bool) error {
 	if t.at != nil {
 		e.Server = t.at.name
 	}
-	if e.Err == nil {
+	if e.Err == nil && !t.asking() {
 		e.Server, e.Err = t.pool.complaint()
 	}
 	if e.Err == nil {
 		e.Server, e.Err = t.vain(context.Cause(ctx))
 	}
-	e.Hint = hint(e.Server, e.Err)
-	e.Err = plain(ctx, e.Err)
+	e.Hint, e.Err = said(ctx, e.Server, e.Err)
 	return e
 }
 
@@ -172,12 +171,17 @@ func (t *tour) vain(cause error) (name string, err error) {
 	for ep := range t.calling {
 		return ep.name, fmt.Errorf("%w (%w)", errSilent, cause)
 	}
-	return t.pool.first(), fmt.Errorf("%w (%w)", errNoConnection, cause)
+	name, up := t.pool.first()
+	if up {
+		return "", cause // the time was over before anybody was asked
+	}
+	return name, fmt.Errorf("%w (%w)", errNoConnection, cause)
 }
 
 // final returns the error to give up with, if err ends the request wherever it is sent.
 func (t *tour) final(ctx context.Context, ep *endpoint, err error, named bool) error {
-	e := &dcs.StoreError{Store: storeName, Op: t.op, Server: ep.name, Err: plain(ctx, err), Hint: hint(ep.name, err)}
+	e := &dcs.StoreError{Store: storeName, Op: t.op, Server: ep.name}
+	e.Hint, e.Err = said(ctx, ep.name, err)
 	switch judge(err) {
 	case lost:
 		e.Class = dcs.ErrSessionLost

@@ -67,6 +67,7 @@ type pool struct {
 	next    int
 	used    string    // server that was connected last
 	asked   time.Time // when discover was
+	trouble dialed    // what was wrong last, while nobody is connected
 }
 
 func newPool(cfg Config) *pool {
@@ -130,10 +131,28 @@ func (p *pool) won(server string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.point(server, 0)
+	p.trouble = dialed{}
 	if p.used != server {
 		p.logger.Info("connected to ZooKeeper", "server", server, "before", p.used)
 		p.used = server
 	}
+}
+
+// failed notes what is wrong with a server.
+func (p *pool) failed(server string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trouble = dialed{server: server, err: err}
+}
+
+// complaint is what is known to those who have waited, for as long as ctx, for a connection that somebody else is making.
+func (p *pool) complaint(ctx context.Context) (server string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trouble.err != nil {
+		return p.trouble.server, fmt.Errorf("%w (%w)", p.trouble.err, context.Cause(ctx))
+	}
+	return "", inVain(ctx)
 }
 
 // lost makes the server after this one the next to ask.
@@ -159,7 +178,7 @@ type dialed struct {
 }
 
 // dial connects to one of the servers: attempts begin at once after a failure and 500 ms after one that says nothing, until one succeeds
-// or ctx ends. The error is then the last one that was met.
+// or ctx ends. The error is then the last one that was met, other than for want of time.
 func (p *pool) dial(ctx context.Context) (net.Conn, string, error) {
 	if err := p.learn(ctx); err != nil {
 		return nil, "", err
@@ -190,7 +209,8 @@ func (p *pool) dial(ctx context.Context) (net.Conn, string, error) {
 			if r.err == nil {
 				return r.conn, r.server, nil
 			}
-			if last.err == nil || !isTimeout(r.err) { // cut off by the end of ctx, it says less than the one before
+			if !cutOff(ctx, r.err) {
+				p.failed(r.server, r.err)
 				last = r
 			}
 			pause := time.Duration(0)
@@ -200,18 +220,19 @@ func (p *pool) dial(ctx context.Context) (net.Conn, string, error) {
 			timer.Reset(pause)
 		case <-ctx.Done():
 			if last.err == nil {
+				last = dialed{err: inVain(ctx)}
 				last.server, _ = p.choose(0)
-				last.err = inVain(ctx)
 			}
 			return nil, last.server, last.err
 		}
 	}
 }
 
-// isTimeout says whether an attempt failed for want of time.
-func isTimeout(err error) bool {
+// cutOff says whether an attempt failed because ctx was over, which says nothing of the server.
+func cutOff(ctx context.Context, err error) bool {
+	deadline, ok := ctx.Deadline()
 	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline) && errors.As(err, &t) && t.Timeout()
 }
 
 // inVain is the error of who has waited for a connection for as long as ctx.

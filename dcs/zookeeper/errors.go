@@ -85,6 +85,7 @@ var hints = []struct{ text, hint string }{
 	{"connection refused", "nothing listens there: is ZooKeeper running?"},
 	{"no such host", "the name of the host is not known here"},
 	{errSilent.Error(), "the server hangs, or what is sent to it is lost on the way"},
+	{"lookup ", "the name cannot be resolved: does the name server answer?"},
 	{errNoConnection.Error(), unreachable},
 	{"i/o timeout", unreachable},
 	{"connection timed out", unreachable},
@@ -97,7 +98,7 @@ const (
 	noWelcome     = "no majority of the ensemble, too many connections (maxClientCnxns), or the port wants TLS (use_ssl)"
 	badServerName = "the server's certificate does not name this host"
 	oldClientCert = "renew the client certificate (cert and key of the zookeeper section), or set the clock right"
-	unreachable   = "is the host up and its address right, or does a firewall drop what is sent to it?"
+	unreachable   = "is the host up and its address right, does a firewall drop what is sent to it, or does the server hang?"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the zookeeper section"
 )
 

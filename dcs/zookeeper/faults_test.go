@@ -1,6 +1,7 @@
 package zookeeper_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -65,6 +66,19 @@ func TestNothingListens(t *testing.T) {
 	wantError(t, err, dcs.ErrUnavailable, why)
 	_, err = b.Watch(within(t, short), folder)
 	wantError(t, err, dcs.ErrUnavailable, why)
+
+	patient, stop := context.WithCancel(within(t, limit))
+	ended := make(chan error)
+	go func() {
+		_, err := b.Read(patient, folder)
+		ended <- err
+	}()
+	for range 2 { // one makes the connection for all: who waits for that is told as much
+		_, err = b.Read(within(t, short), folder)
+		wantError(t, err, dcs.ErrUnavailable, why)
+	}
+	stop()
+	wantError(t, <-ended, dcs.ErrUnavailable, why)
 }
 
 // TestUnreachable: who waits for a connection until the time is over is told where to, and what may be in the way.
@@ -74,7 +88,7 @@ func TestUnreachable(t *testing.T) {
 	for _, d := range []time.Duration{short, 6 * time.Second} { // an attempt to connect is given up after 5 s
 		b := open(t, zookeeper.Config{Hosts: []string{where}})
 		_, err := b.Read(within(t, d), folder)
-		wantError(t, err, dcs.ErrUnavailable, "is the host up and its address right, or does a firewall drop what is sent to it?")
+		wantError(t, err, dcs.ErrUnavailable, "is the host up and its address right, does a firewall drop what is sent to it, or does the server hang?")
 		if !strings.Contains(err.Error(), where) {
 			t.Errorf("%q does not say where", err)
 		}

@@ -53,7 +53,8 @@ func (l *link) get(ctx context.Context) (*conn, string, error) {
 	select {
 	case l.turn <- struct{}{}:
 	case <-ctx.Done():
-		return nil, "", inVain(ctx)
+		at, err := l.backend.pool.complaint(ctx)
+		return nil, at, err
 	}
 	defer func() { <-l.turn }()
 	var server string
@@ -64,13 +65,14 @@ func (l *link) get(ctx context.Context) (*conn, string, error) {
 		}
 		raw, at, err := l.backend.pool.dial(ctx)
 		if err != nil {
-			if last == nil || !isTimeout(err) {
+			if last == nil || !cutOff(ctx, err) {
 				server, last = at, err
 			}
 			return nil, server, last
 		}
 		if err := l.greet(ctx, raw, at); err != nil {
 			server, last = at, err
+			l.backend.pool.failed(at, err)
 			l.backend.pool.lost(at)
 			if final(err) {
 				return nil, server, err

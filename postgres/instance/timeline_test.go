@@ -82,22 +82,38 @@ func TestPromotionBeforeItsTimeline(t *testing.T) {
 	}
 }
 
-// TestStartBeforeItsTimeline kills a standby that has more of the old timeline than the new leader had, and has fetched the history of the new
-// one: started again it must not go on from there on the new timeline, and the comparison with the leader shows that it has diverged.
-func TestStartBeforeItsTimeline(t *testing.T) {
+// bereft is two standbys whose primary is lost. The second has all of the log, as all says of what it shows, and the first as well, unless the
+// second is to be ahead.
+func bereft(t *testing.T, ahead bool) (first, second *node, all func(postgres.Observation) bool) {
+	t.Helper()
 	a := founded(t, testConfig(t, needServer(t), "a"))
 	b := standbyOf(t, a, "b")
 	c := standbyOf(t, a, "c")
 	b.awaitStreaming()
-	b.must(postgres.Task{Kind: postgres.TaskStop})
+	if ahead {
+		b.must(postgres.Task{Kind: postgres.TaskStop})
+	}
 	a.sql("CREATE TABLE public.more (x int)")
 	end := a.look().SQL.Flush
-	all := func(o postgres.Observation) bool { return o.SQL != nil && o.SQL.Replayed >= end }
-	c.eventually("all of the old timeline", all)
-	if err := a.Kill("the host is lost"); err != nil {
-		t.Fatal(err)
+	all = func(o postgres.Observation) bool { return o.SQL != nil && o.SQL.Replayed >= end }
+	if !ahead {
+		end = a.must(postgres.Task{Kind: postgres.TaskStop}).End // an orderly stop waits until both have all
+		b.eventually("all of the old timeline", all)
 	}
-	b.must(postgres.Task{Kind: postgres.TaskStart})
+	c.eventually("all of the old timeline", all)
+	if ahead {
+		if err := a.Kill("the host is lost"); err != nil {
+			t.Fatal(err)
+		}
+		b.must(postgres.Task{Kind: postgres.TaskStart})
+	}
+	return b, c, all
+}
+
+// TestStartBeforeItsTimeline kills a standby that has more of the old timeline than the new leader had, and has fetched the history of the new
+// one: started again it must not go on from there on the new timeline, and the comparison with the leader shows that it has diverged.
+func TestStartBeforeItsTimeline(t *testing.T) {
+	b, c, all := bereft(t, true)
 	b.must(postgres.Task{Kind: postgres.TaskPromote, Timeline: 2})
 	up := b.upstream()
 	up.Primary = true
@@ -136,26 +152,7 @@ func TestStartBeforeItsTimeline(t *testing.T) {
 func TestKilledWhilePromoted(t *testing.T) {
 	for name, want := range map[string]postgres.Divergence{"as far as the other": postgres.DivergenceNone, "ahead of the other": postgres.DivergenceRewind} {
 		t.Run(name, func(t *testing.T) {
-			ahead := want == postgres.DivergenceRewind
-			a := founded(t, testConfig(t, needServer(t), "a"))
-			b := standbyOf(t, a, "b")
-			c := standbyOf(t, a, "c")
-			b.awaitStreaming()
-			if ahead {
-				b.must(postgres.Task{Kind: postgres.TaskStop})
-			}
-			a.sql("CREATE TABLE public.more (x int)")
-			end := a.look().SQL.Flush
-			all := func(o postgres.Observation) bool { return o.SQL != nil && o.SQL.Replayed >= end }
-			c.eventually("all of the old timeline", all)
-			if err := a.Kill("the host is lost"); err != nil {
-				t.Fatal(err)
-			}
-			if ahead {
-				b.must(postgres.Task{Kind: postgres.TaskStart})
-			} else {
-				b.eventually("all of the old timeline", all)
-			}
+			b, c, _ := bereft(t, want == postgres.DivergenceRewind)
 			begun := c.look().SQL.Replayed
 			if err := c.Kill("killed"); err != nil {
 				t.Fatal(err)
@@ -194,8 +191,8 @@ func halfPromoted(t *testing.T, n *node, end postgres.LSN) {
 	}
 }
 
-// rejoin does what the agent does with such a server: it is started, gets no stream, and its log is compared with the leader's. It is rewound if it
-// has diverged, and else started again: by then it has the leader's history, and the one on its way that leads nowhere is removed.
+// rejoin takes the steps of follow.lineage, follow.rewind and follow.stuck with such a server: it is started, gets no stream, and its log is compared
+// with the leader's. It is rewound if it has diverged, and else started again: by then it has the leader's history, and the one that leads nowhere is removed.
 func rejoin(t *testing.T, n *node, up *postgres.Upstream, end postgres.LSN, want postgres.Divergence) {
 	t.Helper()
 	n.must(postgres.Task{Kind: postgres.TaskStart, Upstream: up})
@@ -217,4 +214,7 @@ func rejoin(t *testing.T, n *node, up *postgres.Upstream, end postgres.LSN, want
 	}
 	n.must(postgres.Task{Kind: postgres.TaskStart, Upstream: up})
 	n.eventually("streaming on timeline 3", streamsOn(3))
+	if text, err := os.ReadFile(n.historyPath(2)); want == postgres.DivergenceNone && string(text) != skippedMark {
+		t.Errorf("the history of timeline 2 is still its own: %s, %v", text, err)
+	}
 }
