@@ -145,12 +145,13 @@ func (p *pool) failed(server string, err error) {
 	p.trouble = dialed{server: server, err: err}
 }
 
-// complaint is what is known to those who have waited, for as long as ctx, for a connection that somebody else is making.
+// complaint is what is known to those who have waited, for as long as ctx, for a connection that somebody else is making. Another session may have met it:
+// no conclusion may be drawn from it, and only its text is passed on.
 func (p *pool) complaint(ctx context.Context) (server string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.trouble.err != nil {
-		return p.trouble.server, fmt.Errorf("%w (%w)", p.trouble.err, context.Cause(ctx))
+		return p.trouble.server, fmt.Errorf("%v (%w)", p.trouble.err, context.Cause(ctx))
 	}
 	return "", inVain(ctx)
 }

@@ -72,7 +72,9 @@ func (l *link) get(ctx context.Context) (*conn, string, error) {
 		}
 		if err := l.greet(ctx, raw, at); err != nil {
 			server, last = at, err
-			l.backend.pool.failed(at, err)
+			if _, ended := l.current(); ended == nil && !errors.Is(err, errRenewed) { // else nothing is wrong with the server
+				l.backend.pool.failed(at, err)
+			}
 			l.backend.pool.lost(at)
 			if final(err) {
 				return nil, server, err
