@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/reach"
 	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
@@ -92,13 +93,7 @@ var hints = []struct{ text, hint string }{
 	{"tls: unknown certificate", badClientCert}, // also "unknown certificate authority"
 	{"connection refused", "nothing listens there: is the Consul agent running?"},
 	{"no such host", "the name of the host is not known here"},
-	{"lookup ", "the name cannot be resolved: does the name server answer?"},
-	{errNoConnection.Error(), unreachable},
-	{"i/o timeout", unreachable},
-	{"connection timed out", unreachable},
-	{"no route to host", unreachable},
-	{"network is unreachable", unreachable},
-	{errSilent.Error(), "the agent hangs, or what is sent to it is lost on the way"},
+	{reach.ErrSilent.Error(), "the agent hangs, or what is sent to it is lost on the way"},
 	{"EOF", hungUp},
 	{"connection reset by peer", hungUp},
 }
@@ -107,7 +102,6 @@ const (
 	hungUp        = "the connection was closed without an answer: the agent is ending, or something else than Consul listens there"
 	badServerName = "the agent's certificate does not name this address"
 	oldClientCert = "renew the client certificate (cert and key of the consul section), or set the clock right"
-	unreachable   = "is the host up and its address right, does a firewall drop what is sent to it, or does the server hang?"
 	badClientCert = "the agent did not accept the client certificate: check cert and key of the consul section"
 )
 
@@ -120,7 +114,7 @@ func hint(err error) string {
 			return h.hint
 		}
 	}
-	return ""
+	return reach.Hint(err)
 }
 
 // class is the class of a request without an answer.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/reach"
 )
 
 const (
@@ -71,7 +72,7 @@ func (b *Backend) do(ctx context.Context, r request) (answer, error) {
 		}
 		happened = happened || r.changes && o.sent && o.verdict == failed
 		over := ctx.Err() != nil
-		if over && last != nil && !(o.sent && errors.Is(last, errNoConnection)) {
+		if over && last != nil && !(o.sent && errors.Is(last, reach.ErrNoConnection)) {
 			o.err = last // says more than that the time is over
 		}
 		last = o.err
@@ -107,7 +108,7 @@ func (b *Backend) attempt(ctx context.Context, r request) outcome {
 	}
 	if !r.once && !r.waits {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, b.patienceFor(ctx), errSilent)
+		ctx, cancel = context.WithTimeoutCause(ctx, b.patienceFor(ctx), reach.ErrSilent)
 		defer cancel()
 	}
 	var sent atomic.Bool
@@ -139,23 +140,15 @@ func (b *Backend) attempt(ctx context.Context, r request) outcome {
 	return o
 }
 
-// errSilent ends the wait for the answer to a request that is made again then. errNoConnection says that there was nobody to send it to.
-var (
-	errSilent       = errors.New("no answer in time")
-	errNoConnection = errors.New("no connection came about in time")
-)
-
 // vain says how the time of an attempt was spent.
 func vain(cause error, sent bool) error {
-	switch late := errors.Is(cause, context.DeadlineExceeded); {
-	case late && sent:
-		return fmt.Errorf("%w (%w)", errSilent, cause)
-	case late:
-		return fmt.Errorf("%w (%w)", errNoConnection, cause)
-	case !sent && errors.Is(cause, errSilent):
-		return errNoConnection
+	switch {
+	case sent:
+		return reach.NoAnswer(cause)
+	case errors.Is(cause, reach.ErrSilent): // the end of this attempt alone
+		return reach.ErrNoConnection
 	}
-	return cause
+	return reach.NoConnection(cause)
 }
 
 // patienceFor is a third of the time left, so that a request that may be repeated is made at least twice.

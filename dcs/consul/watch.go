@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/reach"
 )
 
 const (
@@ -47,7 +48,7 @@ func (b *Backend) Watch(ctx context.Context, prefix string) (<-chan dcs.Hint, er
 func (b *Backend) follow(ctx context.Context, prefix string, was map[string]dcs.Version, index dcs.Version, hints chan dcs.Hint) {
 	for {
 		began := time.Now()
-		query, cancel := context.WithTimeoutCause(ctx, waitLimit, errSilent)
+		query, cancel := context.WithTimeoutCause(ctx, waitLimit, reach.ErrSilent)
 		q := url.Values{"index": {strconv.FormatInt(int64(index), 10)}, "wait": {waitFor.String()}}
 		if c := b.cfg.Consistency; c == Stale || c == Consistent {
 			q.Set(string(c), "")

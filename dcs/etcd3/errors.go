@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -12,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/reach"
 	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
@@ -20,12 +20,6 @@ const storeName = "etcd"
 
 // errBehind says that a member answered in a lower raft term than the store had reached before.
 var errBehind = errors.New("the member is behind the others: its raft term is lower than one seen before")
-
-// errNoConnection and errSilent say how a request's time was spent in vain.
-var (
-	errNoConnection = errors.New("no connection came about in time")
-	errSilent       = errors.New("no answer in time")
-)
 
 // verdict is what the error of one attempt means for what to do next.
 type verdict int
@@ -85,14 +79,8 @@ var hints = []struct{ text, hint string }{
 	{"error reading server preface", maybeTLS},
 	{"connection refused", "nothing listens there: is etcd running?"},
 	{"no such host", "the name of the endpoint is not known here"},
-	{"lookup ", "the name cannot be resolved: does the name server answer?"},
-	{errNoConnection.Error(), unreachable},
-	{"Error while dialing: context deadline exceeded", unreachable},
-	{"i/o timeout", unreachable},
-	{"connection timed out", unreachable},
-	{"no route to host", unreachable},
-	{"network is unreachable", unreachable},
-	{errSilent.Error(), "the server hangs, or what is sent to it is lost on the way"},
+	{"Error while dialing: context deadline exceeded", reach.Unreachable},
+	{reach.ErrSilent.Error(), "the server hangs, or what is sent to it is lost on the way"},
 }
 
 const (
@@ -100,7 +88,6 @@ const (
 	maybeTLS      = "the server may speak TLS (use https in the address), or be something else than etcd"
 	badServerName = "the server's certificate does not name this address"
 	oldClientCert = "renew the client certificate (cert and key of the etcd section), or set the clock right"
-	unreachable   = "is the host up and its address right, does a firewall drop what is sent to it, or does the server hang?"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the etcd section"
 )
 
@@ -113,7 +100,7 @@ func hint(endpoint string, err error) string {
 			return h.hint
 		}
 	}
-	return ""
+	return reach.Hint(err)
 }
 
 // said is what people can do about an error, and the error as they read it.
@@ -129,11 +116,7 @@ func plain(ctx context.Context, err error) error {
 		return err
 	}
 	if ctx.Err() != nil && (s.Code() == codes.DeadlineExceeded || s.Code() == codes.Canceled) {
-		cause := context.Cause(ctx)
-		if errors.Is(cause, context.DeadlineExceeded) {
-			return fmt.Errorf("%w (%w)", errSilent, cause)
-		}
-		return cause
+		return reach.NoAnswer(context.Cause(ctx))
 	}
 	if etcd := rpctypes.Error(err); etcd != err {
 		return etcd

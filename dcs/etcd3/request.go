@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/reach"
 )
 
 // kind says what may be done with a request.
@@ -139,7 +140,7 @@ func (b *Backend) window(ctx context.Context) (context.Context, context.CancelFu
 	if b.pool.size() == 1 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, min(max(third(ctx), patience), longestSilence), errSilent)
+	return context.WithTimeoutCause(ctx, min(max(third(ctx), patience), longestSilence), reach.ErrSilent)
 }
 
 // asking says whether an endpoint is being asked at this moment.

@@ -3,11 +3,11 @@ package etcd3
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/reach"
 )
 
 const (
@@ -169,13 +169,13 @@ func (t *tour) vain(cause error) (name string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for ep := range t.calling {
-		return ep.name, fmt.Errorf("%w (%w)", errSilent, cause)
+		return ep.name, reach.NoAnswer(cause)
 	}
 	name, up := t.pool.first()
 	if up {
 		return "", cause // the time was over before anybody was asked
 	}
-	return name, fmt.Errorf("%w (%w)", errNoConnection, cause)
+	return name, reach.NoConnection(cause)
 }
 
 // final returns the error to give up with, if err ends the request wherever it is sent.

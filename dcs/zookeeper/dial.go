@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tanist-ha/tanist/internal/reach"
 	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
@@ -153,7 +154,7 @@ func (p *pool) complaint(ctx context.Context) (server string, err error) {
 	if p.trouble.err != nil {
 		return p.trouble.server, fmt.Errorf("%v (%w)", p.trouble.err, context.Cause(ctx))
 	}
-	return "", inVain(ctx)
+	return "", reach.NoConnection(context.Cause(ctx))
 }
 
 // lost makes the server after this one the next to ask.
@@ -221,7 +222,7 @@ func (p *pool) dial(ctx context.Context) (net.Conn, string, error) {
 			timer.Reset(pause)
 		case <-ctx.Done():
 			if last.err == nil {
-				last = dialed{err: inVain(ctx)}
+				last = dialed{err: reach.NoConnection(context.Cause(ctx))}
 				last.server, _ = p.choose(0)
 			}
 			return nil, last.server, last.err
@@ -234,15 +235,6 @@ func cutOff(ctx context.Context, err error) bool {
 	deadline, ok := ctx.Deadline()
 	var t interface{ Timeout() bool }
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline) && errors.As(err, &t) && t.Timeout()
-}
-
-// inVain is the error of who has waited for a connection for as long as ctx.
-func inVain(ctx context.Context) error {
-	cause := context.Cause(ctx)
-	if errors.Is(cause, context.DeadlineExceeded) {
-		return fmt.Errorf("%w (%w)", errNoConnection, cause)
-	}
-	return cause
 }
 
 // connect makes one connection, TLS included. The kernel looks after it while it is idle, so that this process can sleep.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tanist-ha/tanist/dcs"
+	"github.com/tanist-ha/tanist/internal/reach"
 	"github.com/tanist-ha/tanist/internal/tlsfile"
 )
 
@@ -46,18 +47,17 @@ const storeName = "zookeeper"
 
 // Errors of connections.
 var (
-	errClosed       = errors.New("the backend is closed")
-	errSilent       = errors.New("the server does not answer")
-	errNoTLS        = errors.New("the server closed the connection during the TLS handshake")
-	errNoConnection = errors.New("no connection came about in time")
-	errMute         = errors.New("the server accepts the connection and does not answer")
-	errGarbage      = errors.New("what answers there does not speak ZooKeeper's protocol")
-	errHungUp       = errors.New("the server closed the connection without an answer")
-	errExpired      = errors.New("the session has expired")
-	errReplaced     = errors.New("the connection was replaced")
-	errNoTime       = errors.New("the proof that the session was prolonged takes a tick, and less time was left")
-	errOtherStore   = errors.New("the session is not known here, and it cannot be said that this is the store that granted it")
-	errTooLarge     = errors.New("the request is larger than ZooKeeper takes (jute.maxbuffer, 1 MiB)")
+	errClosed     = errors.New("the backend is closed")
+	errSilent     = errors.New("the server does not answer")
+	errNoTLS      = errors.New("the server closed the connection during the TLS handshake")
+	errMute       = errors.New("the server accepts the connection and does not answer")
+	errGarbage    = errors.New("what answers there does not speak ZooKeeper's protocol")
+	errHungUp     = errors.New("the server closed the connection without an answer")
+	errExpired    = errors.New("the session has expired")
+	errReplaced   = errors.New("the connection was replaced")
+	errNoTime     = errors.New("the proof that the session was prolonged takes a tick, and less time was left")
+	errOtherStore = errors.New("the session is not known here, and it cannot be said that this is the store that granted it")
+	errTooLarge   = errors.New("the request is larger than ZooKeeper takes (jute.maxbuffer, 1 MiB)")
 )
 
 // hints are what the operator can do about an error, found by what is in its text.
@@ -85,12 +85,6 @@ var hints = []struct{ text, hint string }{
 	{"connection refused", "nothing listens there: is ZooKeeper running?"},
 	{"no such host", "the name of the host is not known here"},
 	{errSilent.Error(), "the server hangs, or what is sent to it is lost on the way"},
-	{"lookup ", "the name cannot be resolved: does the name server answer?"},
-	{errNoConnection.Error(), unreachable},
-	{"i/o timeout", unreachable},
-	{"connection timed out", unreachable},
-	{"no route to host", unreachable},
-	{"network is unreachable", unreachable},
 }
 
 const (
@@ -98,7 +92,6 @@ const (
 	noWelcome     = "no majority of the ensemble, too many connections (maxClientCnxns), or the port wants TLS (use_ssl)"
 	badServerName = "the server's certificate does not name this host"
 	oldClientCert = "renew the client certificate (cert and key of the zookeeper section), or set the clock right"
-	unreachable   = "is the host up and its address right, does a firewall drop what is sent to it, or does the server hang?"
 	badClientCert = "the server did not accept the client certificate: check cert and key of the zookeeper section"
 )
 
@@ -111,7 +104,7 @@ func hint(err error) string {
 			return h.hint
 		}
 	}
-	return ""
+	return reach.Hint(err)
 }
 
 // failed is the error of a request.
